@@ -1,0 +1,88 @@
+"""Home: what this is, the state of things, and the next step. Holds nothing a page needs."""
+
+import numpy as np
+import streamlit as st
+
+import charts
+import ui
+from polyp_core import words, workspace
+from polyp_core.prediction import draw_overlay
+from polyp_core.runs import Run
+
+
+def crop(picture: np.ndarray) -> np.ndarray:
+    """The middle in 5:4, so that the cards' pictures are of one height."""
+    height_px, width_px = picture.shape[:2]
+    new_width_px = min(width_px, height_px * 5 // 4)
+    new_height_px = min(height_px, width_px * 4 // 5)
+    top, left = (height_px - new_height_px) // 2, (width_px - new_width_px) // 2
+    return picture[top : top + new_height_px, left : left + new_width_px]
+
+
+def say_accuracy(run: Run) -> str:
+    """Such as "84 % (76–90)"."""
+    metrics = run.read_metrics()
+    return words.say_percent(words.get_main_level(metrics)[0]["accuracy"]) if metrics else ""
+
+
+ui.begin_page("Home")
+st.title("From a folder of ultrasound images to a classifier you can trust")
+st.caption(
+    "Calcified or not, or any two classes. Look at your data, train, and ask the model about new "
+    "images, all on this computer and without writing code."
+)
+
+index = None
+with ui.errors():
+    index = ui.load_index(ui.get_data_config())
+newest = workspace.list_finished_runs(workspace.get_runs_dir())[0]
+best = workspace.find_best_run(workspace.get_runs_dir())
+active = ui.find_active_run()
+data_column, train_column, predict_column = st.columns(3)
+with data_column, st.container(border=True, height="stretch"):
+    st.subheader(":material/imagesmode: Data", anchor=False)
+    if index is not None:
+        is_demo = st.session_state.get("source", "demo") == "demo"
+        name = "Demo images" if is_demo else "Your images"
+        st.write(
+            f"{name}: **{len(index.images)}**, {' or '.join(map(ui.escape, index.class_names))}"
+        )
+        path = index.images[index.images["label"] == 1]["path"].iloc[0]
+        ui.show_image(crop(ui.read_picture(str(index.folder / path))), "An image of the data set")
+    st.space("stretch")
+    st.page_link("pages/data.py", label="Look at the data", icon=":material/arrow_forward:")
+
+with train_column, st.container(border=True, height="stretch"):
+    st.subheader(":material/model_training: Train", anchor=False)
+    if active is not None:
+        st.write(f"**{ui.escape(active.name)}** is training now")
+    elif best == workspace.DEMO_RUN:
+        st.write("No run of your own yet; this is the demo model's")
+    else:
+        st.write(f"Best run **{ui.escape(best.name)}**: {say_accuracy(best)}")
+    figure = charts.draw_small_curve((active or best).read_history(), is_dark=ui.is_dark())
+    st.plotly_chart(figure, config=ui.CHART, alt="Validation accuracy by epoch")
+    st.space("stretch")
+    st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+
+with predict_column, st.container(border=True, height="stretch"):
+    st.subheader(":material/center_focus_strong: Predict", anchor=False)
+    st.write(f"Ready: **{ui.escape(ui.name_run(newest))}**, {say_accuracy(newest)}")
+    demo = ui.list_demo_pictures()
+    if demo:
+        prediction = ui.open_classifier(workspace.DEMO_RUN).classify(demo[0])
+        overlay = draw_overlay(prediction.picture, prediction.saliency, 0.7)
+        ui.show_image(
+            crop(overlay), "An ultrasound image with the evidence for calcified in colour"
+        )
+    st.space("stretch")
+    st.page_link("pages/predict.py", label="Classify an image", icon=":material/arrow_forward:")
+
+with st.expander("What is synthetic here, and what stays private"):
+    st.markdown(
+        "The demo images are drawn by a computer from the physics of ultrasound, and the demo "
+        "model has seen only those: it shows how everything works and knows nothing about "
+        "patients. Your images, models and results stay in folders on this computer; the app "
+        "sends nothing anywhere and counts no visits."
+    )
+ui.show_notice()

@@ -1,0 +1,172 @@
+"""The figures of the pages, in one look. A function a figure; numbers come from polyp_core."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from polyp_core.dataset import Index
+
+_SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
+
+
+def draw_curves(
+    history: pd.DataFrame, name: str, title: str, num_epochs: int, *, is_dark: bool
+) -> go.Figure:
+    """Training (thin) and validation (thick) over the epochs, the best validation epoch marked.
+
+    Args:
+        history: As `Run.read_history`; may be empty.
+        name: "loss" or "accuracy".
+        title: Of the vertical axis.
+        num_epochs: Of the whole run, so that the axis does not move while it trains.
+        is_dark: Of the visitor's theme.
+    """
+    accent, grey = _get_line_colours(is_dark)
+    is_share = name == "accuracy"
+    figure = go.Figure()
+    for column, label, colour, width in (
+        (name, "training", grey, 1.5),
+        (f"val_{name}", "validation", accent, 3),
+    ):
+        figure.add_scatter(
+            x=history["epoch"],
+            y=history[column],
+            # The name stands at the line's end, so there is no legend to look up.
+            mode="lines+markers+text" if len(history) < 3 else "lines+text",
+            text=[""] * (len(history) - 1) + [f" {label}"],
+            textposition="middle right",
+            textfont={"color": colour},
+            cliponaxis=False,
+            line={"color": colour, "width": width},
+            hovertemplate=f"epoch %{{x}}<br>{label} %{{y:{'.0%' if is_share else '.3f'}}}"
+            "<extra></extra>",
+        )
+    if not history.empty:
+        best = history.loc[history["val_loss"].idxmin()]
+        figure.add_scatter(
+            x=[best["epoch"]],
+            y=[best[f"val_{name}"]],
+            mode="markers",
+            cliponaxis=False,
+            marker={"color": accent, "size": 11, "symbol": "circle-open", "line": {"width": 2.5}},
+            hovertemplate="epoch %{x}: lowest validation loss<extra></extra>",
+        )
+    figure.update_layout(
+        _get_layout(is_dark),
+        height=300,
+        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        yaxis={"title": title, "tickformat": ".0%" if is_share else ".2~f"},
+        showlegend=False,
+        margin={"l": 0, "r": 76, "t": 12, "b": 0},
+        uirevision="fixed",
+    )
+    if is_share:
+        figure.update_yaxes(range=[0, 1.02])
+    return figure
+
+
+def draw_small_curve(history: pd.DataFrame, *, is_dark: bool) -> go.Figure:
+    """Validation accuracy over the epochs, without axes: a picture of learning."""
+    accent, _ = _get_line_colours(is_dark)
+    figure = go.Figure(
+        go.Scatter(
+            x=history["epoch"],
+            y=history["val_accuracy"],
+            mode="lines",
+            line={"color": accent, "width": 3},
+            hovertemplate="epoch %{x}: validation accuracy %{y:.0%}<extra></extra>",
+        )
+    )
+    figure.update_layout(_get_layout(is_dark), height=230, showlegend=False)
+    figure.update_xaxes(title="Epoch", nticks=5)
+    figure.update_yaxes(title="Validation accuracy", tickformat=".0%", range=[0, 1.02])
+    return figure
+
+
+def draw_counts(index: Index, colours: tuple[str, str], *, is_dark: bool) -> go.Figure:
+    """Images by split and class, one bar a split."""
+    figure = go.Figure()
+    splits = [s for s in reversed(_SPLIT_NAMES) if (index.images["split"] == s).any()]
+    for label, name in reversed(list(enumerate(index.class_names))):
+        counts = [len(rows[rows["label"] == label]) for rows in map(index.select, splits)]
+        figure.add_bar(
+            y=[_SPLIT_NAMES[split] for split in splits],
+            x=counts,
+            name=name,
+            orientation="h",
+            marker={"color": colours[label], "line": {"width": 0}},
+            text=[f"{count} {name}" for count in counts],
+            textposition="inside",
+            insidetextanchor="middle",
+            insidetextfont={"color": "#FFFFFF" if colours[label] == "#0072B2" else "#141414"},
+            hovertemplate=f"%{{y}}: %{{x}} {name}<extra></extra>",
+        )
+    figure.update_layout(
+        _get_layout(is_dark),
+        barmode="stack",
+        bargap=0.25,
+        height=40 + 44 * len(splits),
+        showlegend=False,
+        margin={"l": 0, "r": 0, "t": 4, "b": 4},
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(showgrid=False, automargin=True)
+    return figure
+
+
+def draw_probability(
+    probability: float,
+    threshold: float,
+    class_names: tuple[str, str],
+    colours: tuple[str, str],
+    *,
+    is_dark: bool,
+) -> go.Figure:
+    """One bar from 0 to 100 % with the threshold as a mark."""
+    is_positive = probability >= threshold
+    ground = "#333333" if is_dark else "#E4E4E4"
+    figure = go.Figure()
+    figure.add_bar(
+        x=[1], y=[""], orientation="h", marker={"color": ground}, hoverinfo="skip", width=0.5
+    )
+    figure.add_bar(
+        x=[probability],
+        y=[""],
+        orientation="h",
+        marker={"color": colours[int(is_positive)]},
+        width=0.5,
+        hovertemplate=f"probability of {class_names[1]}: %{{x:.1%}}<extra></extra>",
+    )
+    figure.add_vline(
+        x=threshold, line={"color": "#E8E8E8" if is_dark else "#1F1F1F", "width": 2, "dash": "dot"}
+    )
+    figure.update_layout(
+        _get_layout(is_dark),
+        barmode="overlay",
+        height=70,
+        showlegend=False,
+        margin={"l": 16, "r": 20, "t": 0, "b": 24},
+    )
+    figure.update_xaxes(
+        range=[0, 1],
+        tickvals=[0, threshold, 1],
+        ticktext=["0 %", f"{threshold:.0%} decides", "100 %"],
+        showgrid=False,
+        ticklabeloverflow="allow",
+    )
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def _get_line_colours(is_dark: bool) -> tuple[str, str]:
+    """The accent (validation) and a grey (training); never a class colour."""
+    return ("#2FA898", "#9A9A9A") if is_dark else ("#00776A", "#8A8A8A")
+
+
+def _get_layout(is_dark: bool) -> dict[str, object]:
+    return {
+        "margin": {"l": 0, "r": 8, "t": 8, "b": 0},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "#E8E8E8" if is_dark else "#1F1F1F", "size": 13},
+        "hoverlabel": {"font": {"size": 13}},
+    }

@@ -1,0 +1,175 @@
+"""What is in my image, and why?"""
+
+import csv
+import hashlib
+import io
+
+import streamlit as st
+
+import charts
+import ui
+from polyp_core import workspace
+from polyp_core.errors import ImageError
+from polyp_core.prediction import Classifier, Prediction, draw_overlay
+from polyp_core.runs import Run
+
+PER_PAGE = 10
+
+
+def choose_run() -> Run:
+    """One of the finished runs, or the demo model."""
+    runs = workspace.list_finished_runs(workspace.get_runs_dir())
+    chosen = st.selectbox("Model", runs, format_func=ui.name_run, key="model")
+    return chosen or workspace.DEMO_RUN
+
+
+def gather_images() -> list[tuple[str, bytes]]:
+    """Name and content of what was dropped, or of the demo images if those were asked for."""
+    uploads = st.file_uploader(
+        "Drop ultrasound images here",
+        type="image",
+        accept_multiple_files=True,
+        help="PNG, JPEG, BMP, TIFF or WebP. They stay in this computer's memory and are gone when "
+        "you close the page.",
+        key="uploads",
+    )
+    if uploads:
+        return [(upload.name, upload.getvalue()) for upload in uploads]
+    if st.session_state.get("try_demo"):
+        return [(path.name, path.read_bytes()) for path in ui.list_demo_pictures()[:4]]
+    return []
+
+
+def classify_all(
+    run: Run, images: list[tuple[str, bytes]]
+) -> list[tuple[str, Prediction | ImageError]]:
+    """Every image's prediction, or the error that says why there is none."""
+    sha256 = str(run.read_serving().get("sha256"))
+    bar = st.progress(0.0, text="Classifying …") if len(images) > PER_PAGE else None
+    results: list[tuple[str, Prediction | ImageError]] = []
+    for number, (name, data) in enumerate(images, start=1):
+        try:
+            results.append((name, ui.classify(str(run.directory), sha256, data, name)))
+        except ImageError as error:
+            results.append((name, error))
+        if bar is not None:
+            bar.progress(number / len(images), text=f"Classifying {number} of {len(images)}")
+    if bar is not None:
+        bar.empty()
+    return results
+
+
+@st.fragment
+def show_results(
+    results: list[tuple[str, Prediction | ImageError]], classifier: Classifier
+) -> None:
+    """The results, a card each; the opacity moves without classifying again."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        opacity = st.slider(
+            "Overlay",
+            0,
+            100,
+            70,
+            format="%d %%",
+            width=260,
+            key="opacity",
+            help="How strongly the evidence is laid over the picture. Bright means: this place "
+            f"speaks for {classifier.class_names[1]}. No colour means no such evidence.",
+        )
+        page = 1
+        if len(results) > PER_PAGE:
+            page = st.pagination(-(-len(results) // PER_PAGE), key="page")
+        if len(results) > 1:
+            st.space("stretch")
+            st.download_button(
+                "Download table",
+                write_csv(results, classifier),
+                "predictions.csv",
+                "text/csv",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    for name, result in results[(page - 1) * PER_PAGE : page * PER_PAGE]:
+        with st.container(border=True):
+            if isinstance(result, ImageError):
+                ui.show_problem(str(result))
+            else:
+                show_prediction(name, result, classifier, opacity / 100)
+
+
+def show_prediction(
+    name: str, prediction: Prediction, classifier: Classifier, opacity: float
+) -> None:
+    """Picture, overlay, the answer in words and its probability."""
+    picture_column, overlay_column, answer_column = st.columns([2, 2, 3], gap="medium")
+    overlay = draw_overlay(prediction.picture, prediction.saliency, opacity)
+    positive = classifier.class_names[1]
+    with picture_column:
+        ui.show_image(prediction.picture, f"The image {name}")
+    with overlay_column:
+        ui.show_image(overlay, f"The image {name} with the evidence for {positive} in colour")
+    with answer_column:
+        st.caption(ui.escape(name))
+        st.subheader(ui.escape(prediction.class_name.capitalize()), anchor=False)
+        st.write(f"Probability of {ui.escape(positive)}: **{say_probability(prediction)}**")
+        figure = charts.draw_probability(
+            prediction.probability,
+            classifier.threshold,
+            classifier.class_names,
+            ui.get_class_colours(),
+            is_dark=ui.is_dark(),
+        )
+        key = hashlib.sha256(f"{name}{prediction.probability}".encode()).hexdigest()[:12]
+        st.plotly_chart(figure, config=ui.CHART, key=f"bar {key}", alt="Probability bar")
+
+
+def say_probability(prediction: Prediction) -> str:
+    """Percent without false precision, never claiming 0 or 100."""
+    percent = prediction.probability * 100
+    return "under 1 %" if percent < 1 else "over 99 %" if percent > 99 else f"{percent:.0f} %"
+
+
+def write_csv(results: list[tuple[str, Prediction | ImageError]], classifier: Classifier) -> str:
+    """The table of all results."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["file", "class", f"probability of {classifier.class_names[1]}", "error"])
+    for name, result in results:
+        if isinstance(result, ImageError):
+            writer.writerow([name, "", "", str(result)])
+        else:
+            writer.writerow([name, result.class_name, f"{result.probability:.4f}", ""])
+    return text.getvalue()
+
+
+def show_empty() -> None:
+    """What would stand here, and the button that brings it."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.markdown(
+            "Each image's answer will stand here: the class in words, how probable it is, and "
+            "which places of the picture speak for it."
+        )
+        if st.button("Try it with four demo images", icon=":material/play_arrow:", type="primary"):
+            ui.draw_demo_data()
+            st.session_state["try_demo"] = True
+            st.rerun()
+
+
+ui.begin_page("Predict")
+st.title("Predict")
+st.caption("What is in my image, and why?")
+dropped = gather_images()
+model_column, worth_column = st.columns([1, 2], gap="medium", vertical_alignment="bottom")
+with model_column:
+    model_run = choose_run()
+with worth_column:
+    if model_run == workspace.DEMO_RUN:
+        st.caption(":material/science: Trained on synthetic images only, to show how this works.")
+    ui.show_credentials(model_run)
+with ui.errors():
+    loaded = ui.open_classifier(model_run)
+    if dropped:
+        show_results(classify_all(model_run, dropped), loaded)
+    else:
+        show_empty()
+ui.show_notice()

@@ -1,0 +1,215 @@
+"""Is it learning, and when is it done?"""
+
+import streamlit as st
+
+import charts
+import ui
+from polyp_core import jobs, words, workspace
+from polyp_core.dataset import Index
+from polyp_core.presets import PRESETS, Preset
+from polyp_core.runs import FINAL_STATES, Run, list_runs
+
+STATES = {
+    "queued": (":material/hourglass_empty:", "gray"),
+    "running": (":material/model_training:", "primary"),
+    "finished": (":material/check_circle:", "green"),
+    "stopped": (":material/stop_circle:", "gray"),
+    "interrupted": (":material/bolt:", "yellow"),
+    "failed": (":material/error:", "red"),
+}
+
+
+def show_new_run(index: Index, is_busy: bool) -> None:
+    """Preset cards, epochs and the button."""
+    num_images = len(index.select("train"))
+    for column, preset in zip(st.columns(len(PRESETS)), PRESETS.values(), strict=True):
+        with column:
+            show_preset(preset, num_images)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        ui.show_setting("training", "epochs")
+        draft = ui.get_draft()
+        seconds = PRESETS[draft.preset].ms_per_image / 1000 * num_images * draft.training.epochs
+        if st.button(
+            "Train", type="primary", icon=":material/play_arrow:", disabled=is_busy, key="train"
+        ):
+            with st.spinner("Starting TensorFlow, about 5 s …"):
+                run = jobs.start_run(draft, index, workspace.get_runs_dir())
+                jobs.wait_for_worker(run)
+            st.session_state["run"] = run.name
+            st.rerun()
+        st.caption(
+            f"{num_images} images, {words.say_duration(seconds)} on two cores"
+            + (". A run is training; it has to end first." if is_busy else "")
+        )
+    changes = ui.list_changes(draft)
+    if changes:
+        st.caption(f"Other than in the preset: {', '.join(changes)}")
+    with st.expander("All settings", icon=":material/tune:"):
+        for name, section in (("model", "Network"), ("training", "Training")):
+            st.markdown(f"**{section}**")
+            ui.show_settings(name, leave_out=("epochs",))
+        st.caption("The settings of the augmentation stand on the data page, beside the images.")
+
+
+def show_preset(preset: Preset, num_images: int) -> None:
+    """A card that says what a preset costs and gives."""
+    model, is_chosen = preset.config.model, preset.name == ui.get_preset_name()
+    with st.container(border=True, height="stretch"):
+        st.markdown(f"**{preset.title}**")
+        st.write(preset.summary)
+        seconds = preset.ms_per_image / 1000 * num_images
+        colour = {1: "grey", 3: "colour"}[model.channels]
+        st.caption(
+            f"{model.image_size_px} × {model.image_size_px} px in {colour}, "
+            f"{words.say_count(preset.num_weights)} weights, "
+            f"{words.say_duration(seconds)} an epoch"
+        )
+        st.button(
+            "Chosen" if is_chosen else "Choose",
+            key=f"choose {preset.name}",
+            icon=":material/check:" if is_chosen else None,
+            disabled=is_chosen,
+            width="stretch",
+            on_click=ui.choose_preset,
+            args=(preset.name,),
+        )
+
+
+def show_run(run: Run) -> None:
+    """One run: live while it trains, with its outcome afterwards."""
+    is_live = run.read_status()["state"] not in FINAL_STATES
+    st.fragment(show_progress, run_every=1.0 if is_live else None)(run, is_live)
+
+
+def show_progress(run: Run, is_live: bool) -> None:
+    """Bars, curves and the outcome; asks for a full rerun once the state becomes final."""
+    status, history = run.read_status(), run.read_history()
+    if is_live and status["state"] in FINAL_STATES:
+        st.rerun()
+    config = run.read_config()
+    icon, colour = STATES[status["state"]]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(ui.escape(run.name), anchor=False, width="content")
+        st.badge(status["state"].capitalize(), icon=icon, color=colour)
+        st.space("stretch")
+        if is_live:
+            st.button("Stop", icon=":material/stop:", on_click=stop, args=(run,), key="stop")
+        elif status["state"] in ("stopped", "interrupted", "failed"):
+            st.button("Resume", icon=":material/resume:", on_click=resume, args=(run,))
+    if is_live:
+        show_bars(status, config.training.epochs)
+    else:
+        show_outcome(run, status)
+    loss_column, accuracy_column = st.columns(2, gap="medium")
+    for column, name, title in (
+        (loss_column, "loss", "Loss (cross-entropy)"),
+        (accuracy_column, "accuracy", "Accuracy"),
+    ):
+        figure = charts.draw_curves(
+            history, name, title, config.training.epochs, is_dark=ui.is_dark()
+        )
+        column.plotly_chart(figure, config=ui.CHART, key=f"curve {name}", alt=f"{title} by epoch")
+
+
+def show_bars(status: dict[str, object], num_epochs: int) -> None:
+    """A bar for the whole run and one for the epoch; their places stand from the start."""
+    epoch, step = int(str(status.get("epoch", 1))), int(str(status.get("step", 0)))
+    steps = int(str(status.get("steps", 1)))
+    done = (epoch - 1 + step / steps) / num_epochs
+    rate, remaining = status.get("images_per_s"), status.get("remaining_s")
+    text = str(status["message"])
+    if rate is not None:
+        text = f"{text} · {float(str(rate)):.0f} images/s · "
+        text += f"{words.say_duration(float(str(remaining)))} left"
+    st.progress(min(done, 1.0), text=ui.escape(text))
+    st.progress(min(step / steps, 1.0), text=f"Step {step} of {steps} in epoch {epoch}")
+
+
+def show_outcome(run: Run, status: dict[str, object]) -> None:
+    """What came of a run that has ended."""
+    metrics = run.read_metrics()
+    if status["state"] == "finished" and metrics is not None:
+        level, unit = words.get_main_level(metrics)
+        with st.container(horizontal=True):
+            st.metric("Accuracy", words.say_percent(level["accuracy"]), border=True)
+            st.metric("Sensitivity", words.say_percent(level["sensitivity"]), border=True)
+            st.metric("Specificity", words.say_percent(level["specificity"]), border=True)
+            st.metric("AUC", words.say_auc(level["auc"]), border=True)
+        st.write(f"Validation: {words.say_worth(level, unit)}.")
+        ui.show_notice()
+        st.page_link(
+            "pages/predict.py", label="Classify images with it", icon=":material/arrow_forward:"
+        )
+    elif status["state"] == "failed":
+        ui.show_problem(str(status["message"]))
+    elif status["state"] == "interrupted":
+        st.warning(
+            "The worker ended without a word: the computer was restarted, or the process killed. "
+            "Every finished epoch is kept; Resume goes on after the last one.",
+            icon=":material/bolt:",
+        )
+    else:
+        st.info("Stopped. Every finished epoch is kept; Resume goes on after the last one.")
+
+
+def stop(run: Run) -> None:
+    """Ask the run to stop."""
+    with ui.errors():
+        jobs.stop_run(run)
+
+
+def resume(run: Run) -> None:
+    """Start the worker again."""
+    with ui.errors():
+        jobs.resume_run(run)
+        jobs.wait_for_worker(run)
+
+
+def choose_run(runs: list[Run], active: Run | None) -> Run | None:
+    """The run to show: the one that trains, or the one chosen, or the newest."""
+    names = {run.name: run for run in runs}
+    if active is not None:
+        return active
+    if st.session_state.get("run") in names:
+        return names[st.session_state["run"]]
+    return runs[0] if runs else None
+
+
+def show_all_runs(runs: list[Run]) -> None:
+    """A table of every run; a click shows it above."""
+    rows = []
+    for run in runs:
+        metrics, state = run.read_metrics(), run.read_status()["state"]
+        worth = words.say_percent(words.get_main_level(metrics)[0]["accuracy"]) if metrics else ""
+        rows.append(
+            {"Run": run.name, "State": state, "Epochs": len(run.read_history()), "Accuracy": worth}
+        )
+    table = st.dataframe(
+        rows, hide_index=True, on_select="rerun", selection_mode="single-row", key="runs"
+    )
+    chosen = table.selection.rows
+    if chosen and st.session_state.get("run") != runs[chosen[0]].name:
+        st.session_state["run"] = runs[chosen[0]].name
+        st.rerun()
+
+
+ui.begin_page("Train")
+st.title("Train")
+st.caption("Is it learning, and when is it done? A run goes on when you close this page.")
+all_runs = list_runs(workspace.get_runs_dir())
+active_run = ui.find_active_run()
+shown_run = choose_run(all_runs, active_run)
+if active_run is not None:
+    show_run(active_run)
+with ui.errors():
+    if active_run is None:
+        ui.show_source_choice()
+        show_new_run(ui.load_index(ui.get_data_config()), is_busy=False)
+if active_run is None and shown_run is not None:
+    st.divider()
+    show_run(shown_run)
+if all_runs:
+    with st.expander(f"All {len(all_runs)} runs", icon=":material/list:"):
+        show_all_runs(all_runs)
+else:
+    st.caption("Your runs will stand here, with their curves.")

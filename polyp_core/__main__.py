@@ -1,0 +1,271 @@
+"""The same work without a browser: `python -m polyp_core COMMAND …`.
+
+No command imports TensorFlow here; `train` and `resume` start a worker that does.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from polyp_core import jobs, words
+from polyp_core.config import RunConfig
+from polyp_core.dataset import read_index
+from polyp_core.errors import ImageError, PolypError
+from polyp_core.images import SUFFIXES
+from polyp_core.presets import PRESETS, get_preset
+from polyp_core.runs import FINAL_STATES, Run, list_runs
+from polyp_core.workspace import find_run, get_runs_dir
+
+Progress = Callable[[int, int], None]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 only if it did all it was asked for."""
+    options = _build_parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except PolypError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from polyp_core.phantom import write_demo_data
+
+    with _show_progress("Drawing") as progress:
+        write_demo_data(
+            options.out, num_patients=options.patients, seed=options.seed, on_progress=progress
+        )
+    print(options.out)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    config = get_preset(options.preset).with_settings(options.set)
+    folder = str(Path(options.data).expanduser().resolve())
+    config = RunConfig.from_dict(
+        config.to_dict() | {"data": config.to_dict()["data"] | {"folder": folder}}
+    )
+    with _show_progress("Reading images") as progress:
+        index = read_index(config.data, progress)
+    for path, reason in index.unreadable.itertuples(index=False):
+        print(f"Left out: {path}: {reason}", file=sys.stderr)
+    counts = index.images["split"].value_counts()
+    print(
+        f"{counts['train']} images to train on, {counts['validation']} to validate on; "
+        f"positive class '{index.class_names[1]}', negative '{index.class_names[0]}'"
+    )
+    run = jobs.start_run(config, index, options.runs or get_runs_dir(), options.name)
+    return _follow(run)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    run = find_run(options.run)
+    jobs.resume_run(run)
+    return _follow(run)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    run = find_run(options.run)
+    jobs.stop_run(run)
+    print(f"Asked '{run.name}' to stop")
+    return 0
+
+
+def _follow(run: Run) -> int:
+    """Show a run's progress until it ends; Ctrl-C asks it to stop."""
+    jobs.wait_for_worker(run)
+    try:
+        _show_epochs(run)
+    except KeyboardInterrupt:
+        jobs.stop_run(run)
+        _show_epochs(run)
+    status, metrics = run.read_status(), run.read_metrics()
+    if status["state"] == "finished" and metrics is not None:
+        print(f"Validation: {words.say_worth(*words.get_main_level(metrics))}")
+    else:
+        print(f"The run is {status['state']}: {status['message']}", file=sys.stderr)
+    print(run.directory)
+    return 0 if status["state"] == "finished" else 1
+
+
+def _show_epochs(run: Run) -> None:
+    shown = len(run.read_history()) if run.read_status()["state"] == "queued" else 0
+    bar: Any = None
+    while True:
+        status, history = run.read_status(), run.read_history()
+        if sys.stderr.isatty():
+            total = status.get("epochs", 0) * status.get("steps", 0)
+            bar = bar or (tqdm(total=total, unit="step") if total else None)
+            if bar is not None:
+                bar.n = (status["epoch"] - 1) * status["steps"] + status["step"]
+                bar.set_description(status["message"])
+        else:
+            for row in history.iloc[shown:].to_dict("records"):
+                print(
+                    f"epoch {row['epoch']}: loss {row['loss']:.4f}, accuracy "
+                    f"{row['accuracy']:.3f}, validation loss {row['val_loss']:.4f}, accuracy "
+                    f"{row['val_accuracy']:.3f}, AUC {row['val_auc']:.3f}, {row['seconds']:.1f} s",
+                    flush=True,
+                )
+            shown = max(shown, len(history))
+        if status["state"] in FINAL_STATES:
+            if bar is not None:
+                bar.close()
+            return
+        time.sleep(0.3)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from polyp_core.prediction import load_classifier
+
+    run = find_run(options.run)
+    classifier = load_classifier(run)
+    positive = classifier.class_names[1]
+    rows: list[dict[str, Any]] = []
+    with _show_progress("Predicting") as progress:
+        paths = _list_images(options.path)
+        for number, path in enumerate(paths, start=1):
+            row: dict[str, Any] = {"path": str(path), "class": None, "probability": None}
+            try:
+                prediction = classifier.classify(path)
+                row |= {"class": prediction.class_name, "probability": prediction.probability}
+                row["error"] = None
+            except ImageError as error:
+                row["error"] = str(error)
+            rows.append(row)
+            progress(number, len(paths))
+    if options.csv:
+        with options.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["path", "class", "probability", "error"])
+            writer.writeheader()
+            writer.writerows(rows)
+    if options.json:
+        print(json.dumps({"positive_class": positive, "predictions": rows}, indent=1))
+    elif not options.csv:
+        for row in rows:
+            said = row["error"] or f"{row['class']}  (probability of {positive} "
+            print(f"{row['path']}: {said}" + ("" if row["error"] else f"{row['probability']:.3f})"))
+    return int(any(row["error"] for row in rows))
+
+
+def _list_images(paths: list[Path]) -> list[Path]:
+    """Files as given; of folders, every image in them, at any depth."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise ImageError(
+                    f"The folder '{path}' holds no image. Expected PNG, JPEG, BMP, TIFF or WebP. "
+                    "Check the path."
+                )
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from polyp_core.evaluation import evaluate_folder
+
+    with _show_progress("Testing") as progress:
+        result = evaluate_folder(find_run(options.run), options.data, progress)
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return 0
+    print(f"{words.say_worth(*words.get_main_level(result))}.")
+    print(
+        f"{result['num_images']} images tested; {result['num_training_images_left_out']} left out "
+        f"because the run was trained on them, {result['num_unreadable']} unreadable. Positive: "
+        f"'{result['positive_class']}' from probability {result['threshold']:g} on."
+    )
+    for level in ("image", "patient"):
+        for name, metric in result.get(level, {}).items():
+            say = words.say_auc if name == "auc" else words.say_percent
+            print(f"  by {level:<8} {name:<18} {say(metric):<22} n = {metric['n']}")
+    return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    for run in list_runs(options.runs or get_runs_dir()):
+        status, metrics = run.read_status(), run.read_metrics()
+        worth = words.say_percent(words.get_main_level(metrics)[0]["accuracy"]) if metrics else ""
+        epochs = f"{len(run.read_history())} epochs"
+        print(f"{run.name:<32} {status['state']:<12} {epochs:<12} {worth}")
+    return 0
+
+
+class _show_progress:  # noqa: N801 - used like a function
+    """A progress bar on a terminal, nothing otherwise."""
+
+    def __init__(self, description: str) -> None:
+        self._bar = tqdm(desc=description, disable=not sys.stderr.isatty(), leave=False)
+
+    def __enter__(self) -> Progress:
+        def show(done: int, total: int) -> None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+        return show
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m polyp_core", description="From a folder of images to a tested classifier."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="draw synthetic ultrasound images of polyps")
+    demo.add_argument("out", type=Path, help="a folder that is not there yet, or is empty")
+    demo.add_argument("--patients", type=int, default=60)
+    demo.add_argument("--seed", type=int, default=0)
+    demo.set_defaults(command=_demo)
+
+    train = commands.add_parser("train", help="train on a folder of images")
+    train.add_argument("data", help="train/ and validation/, or two class folders")
+    train.add_argument("--preset", default="compact", help=f"one of {', '.join(PRESETS)}")
+    train.add_argument("--set", action="append", default=[], metavar="section.key=value")
+    train.add_argument("--runs", type=Path, metavar="DIR", help="where runs are written")
+    train.add_argument("--name", help="of the run")
+    train.set_defaults(command=_train)
+
+    predict = commands.add_parser("predict", help="classify images or folders of images")
+    predict.add_argument("run", help="a run's folder or name, or 'demo'")
+    predict.add_argument("path", type=Path, nargs="+")
+    predict.add_argument("--csv", type=Path, metavar="FILE")
+    predict.add_argument("--json", action="store_true")
+    predict.set_defaults(command=_predict)
+
+    evaluate = commands.add_parser("evaluate", help="test a run on a folder it has not seen")
+    evaluate.add_argument("run")
+    evaluate.add_argument("data")
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.set_defaults(command=_evaluate)
+
+    runs = commands.add_parser("runs", help="list the runs")
+    runs.add_argument("--runs", type=Path, metavar="DIR")
+    runs.set_defaults(command=_runs)
+
+    for name, command, help_text in (
+        ("stop", _stop, "ask a run to stop"),
+        ("resume", _resume, "go on with a stopped or interrupted run"),
+    ):
+        sub = commands.add_parser(name, help=help_text)
+        sub.add_argument("run")
+        sub.set_defaults(command=command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

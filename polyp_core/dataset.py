@@ -1,0 +1,288 @@
+"""A folder becomes an index: one row an image, with its label, patient, split and fingerprint."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from polyp_core.config import DataConfig
+from polyp_core.errors import DatasetError, ImageError
+from polyp_core.images import SUFFIXES, decode_image
+
+SPLITS = ("train", "validation", "test")
+_SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
+_NEGATIVE = re.compile(r"(^non)|(^|[^a-z])(non|not|no|normal|benign|negative|healthy)([^a-z]|$)")
+_AUTOMATIC_GROUP = re.compile(r"(?i)^((?:patient|pat|case|subject|subj)[-_ ]?\d+)")
+_LAYOUT = (
+    "Expected two class folders, such as 'calcified' and 'non-calcified', either in the folder "
+    "itself or in its 'train' and 'validation' folders."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """What a folder holds.
+
+    Attributes:
+        folder: Where the images lie.
+        class_names: Negative class (label 0), positive class (label 1).
+        images: One row an image, sorted by path: `path` (relative, with "/"), `label` (0 or 1),
+            `group` (the patient, or "" where unknown), `split` ("train", "validation" or "test"),
+            `width_px`, `height_px`, `sha256`.
+        unreadable: `path` and `reason` of each file that was left out.
+        num_other_files: Files that are no images by their extension, left out too.
+    """
+
+    folder: Path
+    class_names: tuple[str, str]
+    images: pd.DataFrame
+    unreadable: pd.DataFrame
+    num_other_files: int = 0
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether every image has a known patient."""
+        return bool((self.images["group"] != "").all())
+
+    def select(self, split: str) -> pd.DataFrame:
+        """The rows of one split; their index is the image number in the whole data set."""
+        return self.images[self.images["split"] == split]
+
+
+def read_index(config: DataConfig, on_progress: Callable[[int, int], None] | None = None) -> Index:
+    """Look through a folder, decode every image once and divide the images.
+
+    A file that cannot be decoded is listed in `unreadable` and left out.
+
+    Args:
+        config: The folder, the positive class, the patient pattern and the split.
+        on_progress: Called with (images done, images in all).
+
+    Raises:
+        DatasetError: If the folder is not there or not in a known layout, has not exactly two
+            classes with readable images each, or cannot be divided.
+    """
+    folder = Path(config.folder).expanduser()
+    files, num_other_files, is_split = _find_files(folder)
+    classes = sorted({file.class_name for file in files})
+    positive_class = choose_positive_class(classes, config.positive_class)
+    negative_class = next(name for name in classes if name != positive_class)
+
+    rows, unreadable = _read_files(folder, files, on_progress)
+    images = pd.DataFrame(
+        rows, columns=["path", "class_name", "split", "width_px", "height_px", "sha256"]
+    )
+    for name in classes:
+        if not (images["class_name"] == name).any():
+            raise DatasetError(
+                f"None of the images of class '{name}' in '{folder}' can be read. The first one: "
+                f"{unreadable['reason'].iloc[0]}"
+            )
+    images["label"] = (images.pop("class_name") == positive_class).astype(int)
+    images["group"] = _find_groups(images["path"], config.group_pattern)
+    if not is_split:
+        images["split"] = _divide(images, config)
+    _check_split(images, folder, (negative_class, positive_class))
+    order = ["path", "label", "group", "split", "width_px", "height_px", "sha256"]
+    return Index(
+        folder=folder,
+        class_names=(negative_class, positive_class),
+        images=images[order],
+        unreadable=unreadable,
+        num_other_files=num_other_files,
+    )
+
+
+def choose_positive_class(classes: list[str], wanted: str = "") -> str:
+    """Which of two class names is the positive one.
+
+    Where exactly one name speaks of absence (non-, not_, no_, normal, benign, negative, healthy)
+    it is the other one; otherwise the second in alphabetical order, as in Keras.
+
+    Raises:
+        DatasetError: If `wanted` is given and is neither of the two.
+    """
+    if wanted:
+        if wanted not in classes:
+            raise DatasetError(
+                f"There is no class '{wanted}'. Expected one of: {', '.join(classes)}. Correct "
+                f"data.positive_class. Received: positive_class={wanted!r}"
+            )
+        return wanted
+    absent = [name for name in classes if _NEGATIVE.search(name.lower())]
+    if len(absent) == 1:
+        return next(name for name in classes if name != absent[0])
+    return sorted(classes)[1]
+
+
+@dataclass(frozen=True)
+class _File:
+    path: str
+    class_name: str
+    split: str
+
+
+def _find_files(folder: Path) -> tuple[list[_File], int, bool]:
+    """Image files with class and split; how many others; whether the folder brings its split."""
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DatasetError(
+            f"The folder '{folder}' {what}. {_LAYOUT} Check the path for a typing error."
+        )
+    subfolders = _list_folders(folder)
+    split_folders = [path for path in subfolders if path.name.lower() in _SPLIT_FOLDERS]
+    if not split_folders:
+        files, num_other_files = _find_classes(folder, folder, "")
+        return files, num_other_files, False
+    files, num_other_files = [], 0
+    for path in split_folders:
+        found, others = _find_classes(folder, path, _SPLIT_FOLDERS[path.name.lower()])
+        files, num_other_files = files + found, num_other_files + others
+    names = {path.name: sorted(f.name for f in _list_folders(path)) for path in split_folders}
+    if len({tuple(classes) for classes in names.values()}) > 1:
+        found_text = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in names.items())
+        raise DatasetError(
+            f"The folders of '{folder}' do not hold the same classes ({found_text}). Expected the "
+            "same two class folders in each. Rename or add the missing ones."
+        )
+    is_split = {"train", "validation"} <= {file.split for file in files}
+    return sorted(files, key=lambda file: file.path), num_other_files, is_split
+
+
+def _find_classes(folder: Path, parent: Path, split: str) -> tuple[list[_File], int]:
+    """The images of each class folder of `parent`, which stands in `folder`."""
+    class_folders = _list_folders(parent)
+    if len(class_folders) != 2:
+        names = ", ".join(f"'{path.name}'" for path in class_folders[:5]) or "none"
+        more = ", …" if len(class_folders) > 5 else ""
+        raise DatasetError(
+            f"'{parent}' has {len(class_folders)} class folders ({names}{more}). {_LAYOUT} "
+            "Sort the images into two folders named after their classes."
+        )
+    files, num_other_files = [], 0
+    for class_folder in class_folders:
+        paths = _list_files(class_folder)
+        images = [path for path in paths if path.suffix.lower() in SUFFIXES]
+        num_other_files += len(paths) - len(images)
+        if not images:
+            what = f"{len(paths)} files, none of them an image" if paths else "nothing"
+            raise DatasetError(
+                f"The class folder '{class_folder}' holds {what}. Expected PNG, JPEG, BMP, TIFF "
+                "or WebP images. Put the images of this class there."
+            )
+        relative = [path.relative_to(folder).as_posix() for path in images]
+        files += [_File(path, class_folder.name, split) for path in relative]
+    return files, num_other_files
+
+
+def _list_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+
+
+def _list_files(folder: Path) -> list[Path]:
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        found += [Path(root, name) for name in sorted(names) if not _is_hidden(name)]
+    return found
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
+
+
+def _read_files(
+    folder: Path, files: list[_File], on_progress: Callable[[int, int], None] | None
+) -> tuple[list[tuple[object, ...]], pd.DataFrame]:
+    """Decode on all cores; rows of readable files, and path and reason of the others."""
+    rows: list[tuple[object, ...]] = []
+    unreadable: list[tuple[str, str]] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda file: _read_file(folder, file), files)
+        for number, (file, result) in enumerate(zip(files, results, strict=True), start=1):
+            if isinstance(result, str):
+                unreadable.append((file.path, result))
+            else:
+                rows.append((file.path, file.class_name, file.split, *result))
+            if on_progress is not None:
+                on_progress(number, len(files))
+    return rows, pd.DataFrame(unreadable, columns=["path", "reason"])
+
+
+def _read_file(folder: Path, file: _File) -> tuple[int, int, str] | str:
+    """Width, height and sha256; or the reason why the file cannot be used."""
+    path = folder / file.path
+    try:
+        data = path.read_bytes()
+        height_px, width_px = decode_image(data, path.name).shape[:2]
+    except ImageError as error:
+        return str(error)
+    except OSError as error:
+        return f"Cannot open '{path.name}': {error.strerror}."
+    return width_px, height_px, hashlib.sha256(data).hexdigest()
+
+
+def _find_groups(paths: pd.Series, pattern: str) -> list[str]:
+    names = [path.rsplit("/", 1)[-1] for path in paths]
+    expression = re.compile(pattern) if pattern else _AUTOMATIC_GROUP
+    matches = [expression.search(name) for name in names]
+    missing = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if missing and not pattern:
+        return [""] * len(names)
+    if missing:
+        raise DatasetError(
+            f"The patient pattern finds no patient in {len(missing)} of {len(names)} file names, "
+            f"the first being '{missing[0]}'. Expected a match in every name. Correct "
+            f"data.group_pattern or rename the files. Received: group_pattern={pattern!r}"
+        )
+    found = [match for match in matches if match is not None]
+    return [(match.group(1) if match.re.groups else match.group(0)) or "" for match in found]
+
+
+def _divide(images: pd.DataFrame, config: DataConfig) -> list[str]:
+    """Validation drawn class by class, whole patients at a time; test images stay as they are."""
+    open_rows = images[images["split"] != "test"]
+    # Without known patients every image stands for itself.
+    units = open_rows["group"].where(open_rows["group"] != "", open_rows["path"])
+    split = images["split"].where(images["split"] == "test", "train")
+    generator = np.random.default_rng(config.seed)
+    for label in (0, 1):
+        labels = open_rows["label"].groupby(units).mean().round().astype(int)
+        names = sorted(labels.index[labels == label])
+        sizes = units.value_counts()
+        wanted = config.validation_fraction * sum(sizes[name] for name in names)
+        taken: list[str] = []
+        for position in generator.permutation(len(names)):
+            size = sizes[names[position]]
+            held = sum(sizes[name] for name in taken)
+            # Take the patient if that brings the count nearer to the wanted one.
+            if not taken or abs(held + size - wanted) < abs(held - wanted):
+                taken.append(names[position])
+        if len(taken) == len(names):
+            taken = taken[:-1]
+        split[units[units.isin(taken)].index] = "validation"
+    return list(split)
+
+
+def _check_split(images: pd.DataFrame, folder: Path, class_names: tuple[str, str]) -> None:
+    for split in ("train", "validation"):
+        for label, name in enumerate(class_names):
+            if not ((images["split"] == split) & (images["label"] == label)).any():
+                raise DatasetError(
+                    f"There is no image of class '{name}' for {split} in '{folder}'. Expected at "
+                    "least one (of one patient, where patients are known) of each class for train "
+                    "and for validation. Add images, or change data.validation_fraction."
+                )

@@ -1,0 +1,88 @@
+"""A trained run and an index become predictions and numbers with intervals."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from polyp_core.config import DataConfig
+from polyp_core.dataset import Index, read_index
+from polyp_core.errors import DatasetError
+from polyp_core.metrics import evaluate_predictions
+from polyp_core.prediction import Classifier, load_classifier
+from polyp_core.runs import Run, write_atomically
+
+Progress = Callable[[int, int], None]
+
+
+def predict_rows(
+    classifier: Classifier, index: Index, rows: pd.DataFrame, on_progress: Progress | None = None
+) -> pd.DataFrame:
+    """The rows with their `probability` added."""
+    probabilities = []
+    for number, path in enumerate(rows["path"], start=1):
+        probabilities.append(classifier.classify(index.folder / path, path).probability)
+        if on_progress is not None:
+            on_progress(number, len(rows))
+    columns = ["path", "split", "group", "label"]
+    return rows[columns].assign(probability=probabilities)
+
+
+def evaluate_run(run: Run, index: Index, on_progress: Progress | None = None) -> None:
+    """Write predictions.csv and metrics.json of a run's own validation (and test) images."""
+    classifier = load_classifier(run)
+    rows = index.images[index.images["split"] != "train"]
+    predictions = predict_rows(classifier, index, rows, on_progress)
+    is_test = predictions["split"] == "test"
+    metrics = _describe(predictions[~is_test], classifier, index.class_names)
+    if is_test.any():
+        metrics["test"] = _describe(predictions[is_test], classifier, index.class_names)
+    write_atomically(
+        run.path("predictions.csv"), lambda path: predictions.to_csv(path, index=False)
+    )
+    run.write_json("metrics.json", metrics)
+
+
+def evaluate_folder(run: Run, folder: str, on_progress: Progress | None = None) -> dict[str, Any]:
+    """Test a run on the images of a folder, but never on those it was trained on.
+
+    Images with the content of a training image are left out and counted: a number that holds them
+    would say how well the model remembers.
+
+    Raises:
+        DatasetError: If the folder's classes are not the run's, or nothing is left to test on.
+    """
+    config = run.read_config().data
+    class_names = run.read_class_names()
+    index = read_index(
+        DataConfig(folder=folder, positive_class=class_names[1], group_pattern=config.group_pattern)
+    )
+    if index.class_names != class_names:
+        raise DatasetError(
+            f"The classes of '{folder}' are {', '.join(index.class_names)}. Expected those of run "
+            f"'{run.name}': {', '.join(class_names)}. Rename the folders, if they mean the same."
+        )
+    trained_on = run.read_index().select("train")["sha256"]
+    rows = index.images[~index.images["sha256"].isin(trained_on)]
+    if rows.empty:
+        raise DatasetError(
+            f"Run '{run.name}' was trained on every image of '{folder}'. Expected images that it "
+            "has not seen. Choose another folder."
+        )
+    classifier = load_classifier(run)
+    result = _describe(predict_rows(classifier, index, rows, on_progress), classifier, class_names)
+    result["num_images"] = len(rows)
+    result["num_training_images_left_out"] = len(index.images) - len(rows)
+    result["num_unreadable"] = len(index.unreadable)
+    return result
+
+
+def _describe(
+    predictions: pd.DataFrame, classifier: Classifier, class_names: tuple[str, str]
+) -> dict[str, Any]:
+    return {
+        "positive_class": class_names[1],
+        "negative_class": class_names[0],
+        "threshold": classifier.threshold,
+        **evaluate_predictions(predictions, classifier.threshold),
+    }

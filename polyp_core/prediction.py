@@ -1,0 +1,171 @@
+"""A run's serving model classifies images: probability, saliency map and words. No TensorFlow."""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from polyp_core.config import ModelConfig
+from polyp_core.errors import ModelError
+from polyp_core.images import decode_image, fit_image
+from polyp_core.runs import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the model says about one image.
+
+    Attributes:
+        name: Of the file.
+        picture: `(height, width, 1 or 3)` uint8, the image at its full size.
+        probability: Of the positive class, in [0, 1].
+        class_name: The class at the run's threshold.
+        saliency: `(rows, columns)` float32 in [-1, 1] on the network's own coarse grid: signed
+            Grad-CAM, above zero where the image speaks for the positive class; 1 is as strong as
+            the strongest evidence in the validation images.
+    """
+
+    name: str
+    picture: np.ndarray
+    probability: float
+    class_name: str
+    saliency: np.ndarray
+
+
+class Predictor:
+    """A loaded LiteRT model; safe to share between threads.
+
+    Args:
+        content: The LiteRT file.
+        model: Size and channels of its input.
+
+    Raises:
+        ModelError: If the file is no LiteRT model.
+    """
+
+    def __init__(self, content: bytes, model: ModelConfig) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._model = model
+        # An interpreter is not thread-safe.
+        self._lock = threading.Lock()
+        try:
+            self._interpreter = Interpreter(model_content=content, num_threads=2)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"The serving model cannot be loaded ({error}). Expected the serving.tflite that "
+                "training wrote. Train again."
+            ) from error
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        # The two outputs are known by their rank: probability (1,), saliency (1, rows, columns).
+        outputs = self._interpreter.get_output_details()
+        self._probability = next(o["index"] for o in outputs if len(o["shape"]) == 1)
+        self._saliency = next(o["index"] for o in outputs if len(o["shape"]) == 3)
+
+    def predict(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        """Probability and raw saliency of one image as the network sees it.
+
+        Args:
+            image: `(size, size, channels)` uint8.
+
+        Returns:
+            Probability of the positive class, and the signed Grad-CAM `(rows, columns)` float32.
+        """
+        with self._lock:
+            self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
+            self._interpreter.invoke()
+            probability = float(self._interpreter.get_tensor(self._probability)[0])
+            return probability, self._interpreter.get_tensor(self._saliency)[0].copy()
+
+    def fit(self, picture: np.ndarray) -> np.ndarray:
+        """Bring a decoded picture to what the network sees."""
+        return fit_image(picture, self._model.image_size_px, self._model.channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A run's predictor with its class names, threshold and saliency scale."""
+
+    predictor: Predictor
+    class_names: tuple[str, str]
+    threshold: float
+    saliency_scale: float
+
+    def classify(self, source: Path | bytes, name: str | None = None) -> Prediction:
+        """Classify one file.
+
+        Args:
+            source: A path, or the bytes of a file.
+            name: What to call it. Defaults to the file's name, or "the image".
+
+        Raises:
+            ImageError: If it cannot be read.
+        """
+        picture = decode_image(source, name)
+        probability, saliency = self.predictor.predict(self.predictor.fit(picture))
+        return Prediction(
+            name=name or (source.name if isinstance(source, Path) else "the image"),
+            picture=picture,
+            probability=probability,
+            class_name=self.class_names[int(probability >= self.threshold)],
+            saliency=np.clip(saliency / self.saliency_scale, -1, 1),
+        )
+
+
+def load_classifier(run: Run) -> Classifier:
+    """Open a finished run for predictions.
+
+    Raises:
+        ModelError: If the run has no serving model, or it is not the one that training wrote.
+    """
+    serving = run.read_serving()
+    try:
+        content = run.path("serving.tflite").read_bytes()
+    except OSError:
+        content = b""
+    if not content or not serving:
+        raise ModelError(
+            f"Run '{run.name}' has no model to predict with; its state is "
+            f"{run.read_status()['state']}. Expected a finished run. Let it finish, or choose "
+            "another."
+        )
+    if hashlib.sha256(content).hexdigest() != serving.get("sha256"):
+        raise ModelError(
+            f"The model of run '{run.name}' is not the file that training wrote: its sha256 "
+            "differs. Copy the run again, or train anew."
+        )
+    return Classifier(
+        predictor=Predictor(content, run.read_config().model),
+        class_names=run.read_class_names(),
+        threshold=float(serving["threshold"]),
+        saliency_scale=float(serving["saliency_scale"]),
+    )
+
+
+def draw_overlay(
+    picture: np.ndarray, saliency: np.ndarray, opacity: float, positive: bool = True
+) -> np.ndarray:
+    """Lay one direction of a saliency map over its picture, in the inferno colours.
+
+    The colour's opacity follows the evidence, so where there is none the picture stays untouched.
+
+    Args:
+        picture: `(height, width, 1 or 3)` uint8.
+        saliency: `(rows, columns)` in [-1, 1], from `Prediction`.
+        opacity: In [0, 1], of the strongest evidence.
+        positive: Show what speaks for the positive class, or else for the negative one.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB.
+    """
+    height_px, width_px = picture.shape[:2]
+    strength = np.clip(saliency if positive else -saliency, 0, 1).astype(np.float32)
+    strength = cv2.resize(strength, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
+    strength = np.clip(strength, 0, 1)[..., np.newaxis]
+    colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    weight = opacity * np.sqrt(strength)
+    return np.rint(picture * (1 - weight) + colours * weight).astype(np.uint8)

@@ -1,0 +1,103 @@
+"""Complete choices of settings, each with what it costs and gives."""
+
+from dataclasses import dataclass
+
+from polyp_core.config import AugmentConfig, ModelConfig, RunConfig, TrainingConfig
+from polyp_core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named, complete choice of settings, with what it costs and gives.
+
+    Attributes:
+        name: As the command line knows it.
+        title: As the pages call it.
+        summary: One line on what it is for.
+        num_weights: Of the network.
+        ms_per_image: Of training, on two cores; from benchmarks/throughput.py.
+        config: The settings.
+    """
+
+    name: str
+    title: str
+    summary: str
+    num_weights: int
+    ms_per_image: float
+    config: RunConfig
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="compact",
+            title="Compact",
+            summary="Our default: small, grey, quick. Start here.",
+            num_weights=98_001,
+            ms_per_image=5.0,
+            config=RunConfig(
+                preset="compact",
+                augmentation=AugmentConfig(
+                    rotation_deg=15.0, width_shift=0.1, height_shift=0.1, shear_deg=5.0, zoom=0.15
+                ),
+                model=ModelConfig(
+                    image_size_px=128,
+                    channels=1,
+                    filters=(16, 32, 64, 128),
+                    padding="same",
+                    batch_normalization=True,
+                    head="average",
+                    dense_units=0,
+                    dropout=0.2,
+                ),
+                training=TrainingConfig(
+                    epochs=40,
+                    batch_size=16,
+                    optimizer="adamw",
+                    learning_rate=3e-3,
+                    schedule="cosine",
+                    weight_decay=0.01,
+                    label_smoothing=0.1,
+                    keep="best",
+                ),
+            ),
+        ),
+        Preset(
+            name="thesis",
+            title="Thesis",
+            summary="The 2020 thesis' own network, to repeat its numbers.",
+            num_weights=5_046_369,
+            ms_per_image=30.0,
+            config=RunConfig(preset="thesis", training=TrainingConfig(keep="last")),
+        ),
+        Preset(
+            name="thesis-plus",
+            title="Thesis plus",
+            summary="The thesis' wish list: Adam, early stopping, one more block.",
+            num_weights=1_114_273,
+            ms_per_image=30.0,
+            config=RunConfig(
+                preset="thesis-plus",
+                model=ModelConfig(filters=(32, 32, 64, 64)),
+                training=TrainingConfig(
+                    epochs=100, optimizer="adam", early_stopping_patience=15, keep="best"
+                ),
+            ),
+        ),
+    )
+}
+
+
+def get_preset(name: str) -> RunConfig:
+    """The configuration of a preset.
+
+    Raises:
+        ConfigError: For a name that is no preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(
+            f"There is no preset of that name. Expected one of: {', '.join(PRESETS)}. "
+            f"Received: preset={name!r}"
+        )
+    return PRESETS[name].config

@@ -1,0 +1,217 @@
+"""The run directory: every file name, atomic writing, tolerant reading, the list of runs.
+
+config.json  index.csv          written once, by jobs.start_run
+environment.json  status.json  history.csv  checkpoints/  model.keras  model.weights.h5
+serving.tflite  serving.json  predictions.csv  metrics.json       written by the worker
+worker.log                      the worker's stdout and stderr
+lock                            held while the worker lives: the only proof of life
+stop                            written by whoever wants the worker to stop
+"""
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from polyp_core.config import RunConfig
+from polyp_core.dataset import Index
+from polyp_core.errors import ConfigError, RunError
+
+FINAL_STATES = ("finished", "stopped", "failed", "interrupted")
+HISTORY_COLUMNS = (
+    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "learning_rate", "seconds",
+)  # fmt: skip
+_probing = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory; reads what is there and owns every file name."""
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which is the run's name."""
+        return self.directory.name
+
+    def path(self, file_name: str) -> Path:
+        """A file of this run."""
+        return self.directory / file_name
+
+    def lock(self) -> FileLock:
+        """The lock that the worker holds for its whole life."""
+        return FileLock(self.path("lock"))
+
+    def is_alive(self) -> bool:
+        """Whether a worker holds the lock now."""
+        if not self.path("lock").exists():
+            return False
+        # One probe at a time, so that two pages do not take each other for the worker.
+        with _probing:
+            try:
+                with self.lock().acquire(timeout=0):
+                    return False
+            except Timeout:
+                return True
+
+    def read_config(self) -> RunConfig:
+        """The run's settings.
+
+        Raises:
+            RunError: If they are missing or damaged.
+        """
+        values = self._read_json("config.json")
+        if "settings" not in values:
+            raise RunError(
+                f"'{self.directory}' is not a run: it has no readable config.json. Expected a "
+                "folder that training has written. Choose another, or train anew."
+            )
+        try:
+            return RunConfig.from_dict(values["settings"])
+        except (ConfigError, TypeError) as error:
+            raise RunError(
+                f"The settings of run '{self.name}' cannot be used: {error} Expected a config.json "
+                "written by this version. Train anew with this version."
+            ) from error
+
+    def read_class_names(self) -> tuple[str, str]:
+        """Negative class, positive class."""
+        names = self._read_json("config.json").get("class_names", ["negative", "positive"])
+        return names[0], names[1]
+
+    def read_index(self) -> Index:
+        """The exact images of this run, with their split."""
+        text = {"path": str, "group": str, "split": str, "sha256": str}
+        try:
+            images = pd.read_csv(self.path("index.csv"), dtype=text, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"The index of run '{self.name}' cannot be read ({error}). Expected the index.csv "
+                "that was written when it started. Train anew."
+            ) from error
+        return Index(
+            folder=Path(self.read_config().data.folder),
+            class_names=self.read_class_names(),
+            images=images,
+            unreadable=pd.DataFrame(columns=["path", "reason"]),
+        )
+
+    def read_status(self) -> dict[str, Any]:
+        """The worker's last words; its state is checked against the lock.
+
+        "queued" is a run whose worker has not spoken yet, "interrupted" one whose worker is gone
+        without a final word. Neither is ever written.
+        """
+        is_alive = self.is_alive()
+        # Read after probing: a worker that has ended since has written its final state before.
+        status = {"state": "queued", "message": "Starting"} | self._read_json("status.json")
+        state = status["state"]
+        if is_alive and state != "finished":
+            status["state"] = "running"
+        elif state == "running" or (state == "queued" and self._is_overdue()):
+            status["state"] = "interrupted"
+        return status
+
+    def read_history(self) -> pd.DataFrame:
+        """One row an epoch; an unfinished last line is left out."""
+        try:
+            text = self.path("history.csv").read_text()
+        except OSError:
+            return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+        rows = [line.split(",") for line in text.split("\n")[1:-1]]
+        rows = [row for row in rows if len(row) == len(HISTORY_COLUMNS)]
+        history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+        history = history.apply(pd.to_numeric, errors="coerce")
+        return history.dropna(subset="epoch").astype({"epoch": int})
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """Numbers with intervals, or None before the run is evaluated."""
+        return self._read_json("metrics.json") or None
+
+    def read_predictions(self) -> pd.DataFrame:
+        """One row an image: path, split, group, label, probability."""
+        return pd.read_csv(
+            self.path("predictions.csv"), dtype={"path": str, "group": str}, keep_default_na=False
+        )
+
+    def read_serving(self) -> dict[str, Any]:
+        """What the serving model needs besides its weights."""
+        return self._read_json("serving.json")
+
+    def write_json(self, file_name: str, values: dict[str, Any]) -> None:
+        """Write a JSON file atomically."""
+        text = json.dumps(values, indent=1, ensure_ascii=False)
+        write_atomically(self.path(file_name), lambda path: _write_text(path, text))
+
+    def _read_json(self, file_name: str) -> dict[str, Any]:
+        """A JSON object, or {} if it is missing or damaged."""
+        try:
+            values = json.loads(self.path(file_name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def _is_overdue(self) -> bool:
+        """Whether a worker was asked to start more than a minute ago."""
+        try:
+            return abs(time.time() - self.path("worker.log").stat().st_mtime) > 60
+        except OSError:
+            return True
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place at once.
+
+    A reader sees the old content or the new, never a part.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=f"-{path.name}")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_run(directory: Path) -> Run:
+    """A run by its folder.
+
+    Raises:
+        RunError: If the folder is not there or holds no run.
+    """
+    run = Run(Path(directory))
+    if not run.directory.is_dir():
+        raise RunError(
+            f"There is no run at '{directory}'. Expected a folder written by training. "
+            "`python -m polyp_core runs` lists the runs there are."
+        )
+    run.read_config()
+    return run
+
+
+def list_runs(runs_dir: Path) -> list[Run]:
+    """Every run in a folder, the newest first; folders that hold no run are passed over."""
+    if not runs_dir.is_dir():
+        return []
+    found = []
+    for entry in os.scandir(runs_dir):
+        config_path = Path(entry.path, "config.json")
+        if entry.is_dir() and not entry.name.startswith(".") and config_path.is_file():
+            found.append((config_path.stat().st_mtime, Run(Path(entry.path))))
+    return [run for _, run in sorted(found, key=lambda item: (item[0], item[1].name), reverse=True)]
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,69 @@
+"""Numbers become words: percent without false precision, always with interval and n."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Plain = Mapping[str, Any]  # one metric of metrics.json: value, low, high, n
+
+
+def say_percent(metric: Plain) -> str:
+    """Such as "84 % (76–90)"; "not defined" where nothing was counted."""
+    if metric["value"] is None:
+        return "not defined"
+    low, high = _percent(metric["low"]), _percent(metric["high"])
+    return f"{_percent(metric['value'])} % ({low}–{high})"
+
+
+def say_auc(metric: Plain) -> str:
+    """Such as "0.91 (0.84–0.97)"."""
+    if metric["value"] is None:
+        return "not defined"
+    return f"{metric['value']:.2f} ({metric['low']:.2f}–{metric['high']:.2f})"
+
+
+def say_worth(level: Mapping[str, Plain], unit: str) -> str:
+    """What a model is worth, in one sentence with n, interval and majority baseline.
+
+    Args:
+        level: The metrics of one level.
+        unit: What is counted, in the plural: "images" or "patients".
+    """
+    accuracy, majority = level["accuracy"], level["majority_accuracy"]
+    n = accuracy["n"]
+    return (
+        f"{round(accuracy['value'] * n)} of {n} {unit} right, {_percent(accuracy['value'])} % "
+        f"(95 % interval {_percent(accuracy['low'])} to {_percent(accuracy['high'])}); always "
+        f"answering the more frequent class would get {_percent(majority['value'])} %"
+    )
+
+
+def get_main_level(metrics: Mapping[str, Any]) -> tuple[Mapping[str, Plain], str]:
+    """The metrics to quote and what they count: patients where they are known, else images."""
+    if "patient" in metrics:
+        return metrics["patient"], "patients"
+    return metrics["image"], "images"
+
+
+def say_duration(seconds: float) -> str:
+    """Such as "about 3 min"."""
+    if seconds < 60:
+        return f"about {max(1, round(seconds))} s"
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"about {round(minutes)} min"
+    return f"about {minutes / 60:.1f} h"
+
+
+def say_count(number: int) -> str:
+    """Such as "5.0 million" or "98 thousand"."""
+    if number >= 1_000_000:
+        return f"{number / 1_000_000:.1f} million"
+    return f"{round(number / 1000)} thousand" if number >= 1000 else str(number)
+
+
+def _percent(share: float) -> int:
+    # Below 100 only where it is not all of them: 199 of 200 is 99 %, not 100 %.
+    percent = round(share * 100)
+    if percent == 100 and share < 1:
+        return 99
+    return 1 if percent == 0 and share > 0 else percent

@@ -1,0 +1,70 @@
+"""Where things lie on this computer: runs, the demo images, the demo model that ships."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from polyp_core.errors import RunError
+from polyp_core.phantom import write_demo_data
+from polyp_core.runs import Run, list_runs, open_run
+from polyp_core.words import get_main_level
+
+DEMO_RUN = Run(Path(__file__).parent / "demo_run")
+
+
+def get_runs_dir() -> Path:
+    """Where runs are written: `runs` in $POLYP_WORKSPACE, which defaults to ./workspace."""
+    return _get_workspace_dir() / "runs"
+
+
+def get_demo_data_dir() -> Path:
+    """Where the demo images lie once they are drawn."""
+    return _get_workspace_dir() / "demo-data"
+
+
+def ensure_demo_data(on_progress: Callable[[int, int], None] | None = None) -> Path:
+    """The demo images' folder; they are drawn on the first call, in about ten seconds."""
+    folder = get_demo_data_dir()
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_demo_data(folder, on_progress=on_progress)
+    return folder
+
+
+def list_finished_runs(runs_dir: Path) -> list[Run]:
+    """Runs that can predict, the newest first, and last the demo model that ships."""
+    finished = [run for run in list_runs(runs_dir) if run.read_status()["state"] == "finished"]
+    return [*finished, DEMO_RUN]
+
+
+def find_best_run(runs_dir: Path) -> Run:
+    """The finished run with the highest lower bound of accuracy: good, and surely so."""
+
+    def get_lower_bound(run: Run) -> float:
+        metrics = run.read_metrics()
+        return get_main_level(metrics)[0]["accuracy"]["low"] or 0.0 if metrics else 0.0
+
+    own = list_finished_runs(runs_dir)[:-1]
+    return max(own, key=get_lower_bound, default=DEMO_RUN)
+
+
+def find_run(text: str) -> Run:
+    """A run by its folder, by its name in the workspace, or "demo" for the one that ships.
+
+    Raises:
+        RunError: If there is none.
+    """
+    candidates = [Path(text), get_runs_dir() / text]
+    for directory in candidates:
+        if directory.is_dir():
+            return open_run(directory)
+    if text == "demo":
+        return DEMO_RUN
+    raise RunError(
+        f"There is no run '{text}', neither as a folder nor in '{get_runs_dir()}'. "
+        "`python -m polyp_core runs` lists the runs there are; 'demo' is the model that ships."
+    )
+
+
+def _get_workspace_dir() -> Path:
+    return Path(os.environ.get("POLYP_WORKSPACE", "workspace"))

@@ -1,0 +1,91 @@
+"""Images made on the spot, a workspace of its own, and one finished run made by the real worker."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polyp_core import jobs
+from polyp_core.config import RunConfig
+from polyp_core.dataset import read_index
+from polyp_core.presets import get_preset
+from polyp_core.runs import FINAL_STATES, Run
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def write_image(path: Path, *, is_bright_spot: bool, seed: int, size_px: int = 40) -> None:
+    """A grey noise image; a bright spot in the middle is the mark of the positive class."""
+    pixels = np.random.default_rng(seed).integers(20, 90, (size_px, size_px)).astype(np.uint8)
+    if is_bright_spot:
+        pixels[size_px // 3 : size_px // 2, size_px // 3 : size_px // 2] = 250
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_classes(folder: Path, num_patients: int = 10, images_each: int = 2) -> Path:
+    """Class folders calcified/ and non-calcified/ with files such as patient-03_1.png."""
+    for patient in range(num_patients):
+        name = "calcified" if patient % 2 else "non-calcified"
+        for image in range(images_each):
+            write_image(
+                folder / name / f"patient-{patient:02}_{image}.png",
+                is_bright_spot=bool(patient % 2),
+                seed=patient * 100 + image,
+            )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def workspace_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing a test does touches the user's workspace."""
+    folder = tmp_path / "workspace"
+    monkeypatch.setenv("POLYP_WORKSPACE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Twenty small images of ten patients in two class folders."""
+    return write_classes(tmp_path / "data")
+
+
+def make_config(data_dir: Path, *settings: str) -> RunConfig:
+    """The compact preset, made so small that an epoch takes a moment."""
+    small = ["model.image_size_px=32", "model.filters=8,16", "training.epochs=3"]
+    return get_preset("compact").with_settings([f"data.folder={data_dir}", *small, *settings])
+
+
+def start_run(data_dir: Path, runs_dir: Path, name: str, *settings: str) -> Run:
+    """Start a real worker on a small run."""
+    config = make_config(data_dir, *settings)
+    return jobs.start_run(config, read_index(config.data), runs_dir, name)
+
+
+def wait_until(condition, what: str, timeout_s: float = 90.0) -> None:
+    """Wait for something another process does; fail with words if it never comes."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}"
+        time.sleep(0.02)
+
+
+def wait_for_end(run: Run) -> str:
+    """Wait for a run to end; its final state."""
+    wait_until(
+        lambda: run.read_status()["state"] in FINAL_STATES,
+        f"{run.name} to end: {run.path('worker.log').read_text()[-2000:]}",
+    )
+    return str(run.read_status()["state"])
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small run that the real worker has trained; shared, so never change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    run = start_run(write_classes(folder / "data"), folder / "runs", "small")
+    assert wait_for_end(run) == "finished", run.path("worker.log").read_text()
+    return run

@@ -1,0 +1,140 @@
+"""The command line as a user calls it: a process of its own."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from polyp_core.runs import Run
+from tests.conftest import wait_until
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--set", "model.image_size_px=32", "--set", "model.filters=8,16"]
+
+
+def run_command(*arguments, check=True):
+    result = subprocess.run(
+        [sys.executable, "-m", "polyp_core", *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if check:
+        assert result.returncode == 0, result.stderr
+    return result
+
+
+def test_train_prints_a_line_an_epoch_and_the_run_last(data_dir, tmp_path):
+    result = run_command(
+        "train", data_dir, *SMALL, "--set", "training.epochs=2", "--runs", tmp_path / "r",
+        "--name", "mine",
+    )  # fmt: skip
+    lines = result.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("epoch")] == [
+        "epoch 1", "epoch 2",
+    ]  # fmt: skip
+    assert lines[-1] == str(tmp_path / "r" / "mine")
+    assert Run(Path(lines[-1])).read_status()["state"] == "finished"
+    # The plan stands in the run, so it can be repeated from anywhere.
+    assert Run(Path(lines[-1])).read_config().data.folder == str(data_dir.resolve())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_stops_the_run_and_says_so(data_dir, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polyp_core", "train", data_dir, *SMALL, "--set",
+         "training.epochs=500", "--runs", tmp_path, "--name", "long"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    run = Run(tmp_path / "long")
+    wait_until(lambda: len(run.read_history()) >= 1, "an epoch")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "The run is stopped" in stderr
+    assert stdout.splitlines()[-1] == str(run.directory)
+    assert run.read_status()["state"] == "stopped"
+
+
+def test_predict_gives_a_row_for_every_file_and_the_error_for_a_bad_one(finished_run, tmp_path):
+    folder = finished_run.read_index().folder
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    table = tmp_path / "out.csv"
+    result = run_command(
+        "predict", finished_run.directory, folder, bad, "--csv", table, "--json", check=False
+    )
+    assert result.returncode == 1
+    predictions = json.loads(result.stdout)["predictions"]
+    assert len(predictions) == 21
+    assert [Path(p["path"]).name for p in predictions if p["error"]] == ["bad.png"]
+    assert all(0 <= p["probability"] <= 1 for p in predictions[:20])
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [p["path"] for p in predictions]
+    assert rows[-1]["error"].startswith("'bad.png' is not an image that can be read")
+
+
+def test_evaluate_gives_every_metric_with_its_interval(finished_run):
+    folder = finished_run.read_index().folder
+    result = json.loads(run_command("evaluate", finished_run.directory, folder, "--json").stdout)
+    for level in ("image", "patient"):
+        for name in ("accuracy", "sensitivity", "specificity", "auc", "majority_accuracy"):
+            metric = result[level][name]
+            assert metric["low"] <= metric["value"] <= metric["high"]
+            assert metric["n"] > 0
+    text = run_command("evaluate", finished_run.directory, folder).stdout
+    assert "left out because the run was trained on them" in text
+
+
+def test_runs_lists_and_a_run_is_found_by_name(finished_run, workspace_dir):
+    shutil.copytree(finished_run.directory, workspace_dir / "runs" / "copied")
+    listed = run_command("runs").stdout
+    assert listed.split()[:2] == ["copied", "finished"]
+    image = finished_run.read_index().folder / finished_run.read_index().images["path"][0]
+    assert "probability of calcified" in run_command("predict", "copied", image).stdout
+
+
+def test_stop_and_resume_refuse_a_finished_run(finished_run):
+    for command in ("stop", "resume"):
+        result = run_command(command, finished_run.directory, check=False)
+        assert result.returncode == 1
+        assert result.stderr.startswith("RunError: Run 'small' is finished")
+
+
+def test_the_shipped_model_predicts_demo_images(tmp_path):
+    run_command("demo", tmp_path / "demo", "--patients", 4, "--seed", 1)
+    result = run_command("predict", "demo", tmp_path / "demo", "--json")
+    assert json.loads(result.stdout)["positive_class"] == "calcified"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "nowhere"], "DatasetError: The folder '"),
+        (["train", ".", "--preset", "x"], "ConfigError: There is no preset of that name."),
+        (["train", ".", "--set", "a.b=1"], "ConfigError: There is no setting 'a.b'."),
+        (["predict", "nowhere", "x.png"], "RunError: There is no run 'nowhere'"),
+        (["evaluate", "nowhere", "."], "RunError: There is no run 'nowhere'"),
+    ],
+)
+def test_what_a_user_can_repair_is_one_line_without_a_traceback(arguments, expected):
+    result = run_command(*arguments, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith(expected)
+    assert "Traceback" not in result.stderr
+
+
+def test_no_command_but_the_worker_imports_tensorflow():
+    code = (
+        "import sys, polyp_core.__main__, polyp_core.evaluation, polyp_core.phantom;"
+        "print([m for m in ('tensorflow', 'keras', 'sklearn', 'scipy') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,74 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from polyp_core.errors import DatasetError
+from polyp_core.evaluation import evaluate_folder
+from tests.conftest import write_classes
+
+
+def test_metrics_are_those_of_the_written_predictions(finished_run):
+    predictions, metrics = finished_run.read_predictions(), finished_run.read_metrics()
+    label, probability = predictions["label"], predictions["probability"]
+    image = metrics["image"]
+    assert image["accuracy"]["value"] == pytest.approx(accuracy_score(label, probability >= 0.5))
+    assert image["auc"]["value"] == pytest.approx(roc_auc_score(label, probability))
+    assert image["accuracy"]["n"] == len(finished_run.read_index().select("validation"))
+    assert metrics["patient"]["accuracy"]["n"] == predictions["group"].nunique()
+    assert (metrics["positive_class"], metrics["negative_class"]) == ("calcified", "non-calcified")
+    assert set(predictions["split"]) == {"validation"}
+
+
+def test_training_images_are_never_tested_on(finished_run):
+    """The run's own folder: only its validation images are left, so its numbers come back."""
+    result = evaluate_folder(finished_run, str(finished_run.read_index().folder))
+    index = finished_run.read_index()
+    assert result["num_training_images_left_out"] == len(index.select("train"))
+    assert result["num_images"] == len(index.select("validation"))
+    assert result["image"] == finished_run.read_metrics()["image"]
+
+
+def test_a_new_folder_is_tested_whole(finished_run, tmp_path):
+    folder = write_classes(tmp_path / "new", num_patients=6, images_each=3)
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):  # other noise, so other files
+        from polyp_core.images import decode_image
+
+        pixels = decode_image(path)[..., 0]
+        from PIL import Image
+
+        Image.fromarray(np.clip(pixels.astype(int) + 1 + number, 0, 255).astype(np.uint8)).save(
+            path
+        )
+    result = evaluate_folder(finished_run, str(folder))
+    assert (result["num_images"], result["num_training_images_left_out"]) == (18, 0)
+    assert result["patient"]["accuracy"]["n"] == 6
+    assert set(result["image"]["auc"]) == {"value", "low", "high", "n"}
+
+
+def test_other_classes_are_refused(finished_run, tmp_path):
+    folder = write_classes(tmp_path / "other")
+    (folder / "calcified").rename(folder / "cyst")
+    with pytest.raises(DatasetError, match="There is no class 'calcified'"):
+        evaluate_folder(finished_run, str(folder))
+
+
+def test_a_folder_of_training_images_alone_is_refused(finished_run, tmp_path):
+    index = finished_run.read_index()
+    for row in index.select("train").itertuples():
+        target = tmp_path / "same" / row.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((index.folder / row.path).read_bytes())
+    with pytest.raises(DatasetError) as raised:
+        evaluate_folder(finished_run, str(tmp_path / "same"))
+    assert str(raised.value) == (
+        f"Run 'small' was trained on every image of '{tmp_path / 'same'}'. Expected images that "
+        "it has not seen. Choose another folder."
+    )
+
+
+def test_predictions_hold_one_row_an_image(finished_run):
+    predictions = finished_run.read_predictions()
+    expected = finished_run.read_index().select("validation")
+    assert list(predictions.columns) == ["path", "split", "group", "label", "probability"]
+    pd.testing.assert_series_equal(predictions["path"], expected["path"].reset_index(drop=True))

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from polyp_core.augmentation import augment_image
+from polyp_core.config import AugmentConfig, DataConfig, ModelConfig
+from polyp_core.dataset import read_index
+from polyp_core.errors import DatasetError
+from polyp_core.images import decode_image, fit_image
+from polyp_core.pipeline import TrainingBatches, load_images
+
+MODEL = ModelConfig(image_size_px=32, channels=1)
+AUGMENTATION = AugmentConfig()
+
+
+@pytest.fixture
+def index(data_dir):
+    return read_index(DataConfig(folder=str(data_dir)))
+
+
+def make_batches(index, augmentation=AUGMENTATION, batch_size=4):
+    rows = index.select("train")
+    return rows, TrainingBatches(
+        images=load_images(index, rows, MODEL),
+        labels=rows["label"].to_numpy(),
+        image_numbers=rows.index.to_numpy(),
+        augmentation=augmentation,
+        batch_size=batch_size,
+        seed=11,
+    )
+
+
+def test_the_preview_is_byte_for_byte_what_the_batch_holds(index):
+    """What the data page draws: decode, fit, augment with (seed, epoch, row of the index)."""
+    rows, batches = make_batches(index)
+    preview = {
+        augment_image(
+            fit_image(decode_image(index.folder / row.path), 32, 1),
+            AUGMENTATION,
+            seed=11,
+            epoch=5,
+            image_number=row.Index,
+        ).tobytes()
+        for row in rows.itertuples()
+    }
+    trained = {image.tobytes() for images, _ in batches.iterate_epoch(5) for image in images}
+    assert len(preview) == len(rows)
+    assert trained == preview
+
+
+def test_every_image_comes_once_an_epoch_with_its_own_label(index):
+    rows, batches = make_batches(index, augmentation=None)
+    label_of = dict(zip((i.tobytes() for i in batches.images), rows["label"], strict=True))
+    seen = [
+        (image.tobytes(), float(label))
+        for images, labels in batches.iterate_epoch(1)
+        for image, label in zip(images, labels[:, 0], strict=True)
+    ]
+    assert sorted(image for image, _ in seen) == sorted(label_of)
+    assert all(label_of[image] == label for image, label in seen)
+
+
+def test_the_last_batch_holds_what_is_left(index):
+    rows, batches = make_batches(index, batch_size=5)
+    sizes = [len(images) for images, _ in batches.iterate_epoch(1)]
+    assert sizes == [5] * (len(rows) // 5) + [len(rows) % 5] * bool(len(rows) % 5)
+    assert batches.num_steps == len(sizes)
+
+
+def test_epochs_differ_and_the_same_epoch_repeats(index):
+    _, batches = make_batches(index)
+    first, again, second = (
+        np.concatenate([images for images, _ in batches.iterate_epoch(epoch)])
+        for epoch in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_an_epoch_that_is_left_early_leaves_no_thread_behind(index):
+    import threading
+
+    _, batches = make_batches(index)
+    before = threading.active_count()
+    epoch = batches.iterate_epoch(1)
+    next(epoch)
+    epoch.close()
+    assert threading.active_count() == before
+
+
+def test_a_file_that_is_gone_names_itself(index):
+    path = index.select("train")["path"].iloc[0]
+    (index.folder / path).unlink()
+    with pytest.raises(DatasetError) as raised:
+        make_batches(index)
+    assert str(raised.value) == (
+        f"The image '{path}' of the run's index is gone from '{index.folder}' (No such file or "
+        "directory). Expected the files that were there when the run started. Put it back, or "
+        "start a new run."
+    )
+
+
+def test_a_file_that_has_changed_names_itself(index):
+    path = index.select("train")["path"].iloc[0]
+    other = index.select("train")["path"].iloc[1]
+    (index.folder / path).write_bytes((index.folder / other).read_bytes())
+    with pytest.raises(DatasetError) as raised:
+        make_batches(index)
+    assert str(raised.value) == (
+        f"The image '{path}' in '{index.folder}' has changed since the run started. Expected the "
+        "same content. Put the old file back, or start a new run."
+    )

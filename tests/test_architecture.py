@@ -1,0 +1,87 @@
+"""The house rules that a machine can hold: who imports whom, and how large things grow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Top to bottom: a module imports only from modules above it.
+ORDER = [
+    "errors", "config", "presets", "images", "dataset", "phantom", "augmentation", "metrics",
+    "audit", "words", "runs", "workspace", "jobs", "prediction", "evaluation",
+    # --- the heavy line: TensorFlow and Keras only below it ---
+    "pipeline", "models", "training", "serving", "worker", "__main__",
+]  # fmt: skip
+HEAVY = {"models", "training", "serving", "worker"}
+CORE = sorted((ROOT / "polyp_core").rglob("*.py"))
+SCREENS = [ROOT / "app.py", ROOT / "ui.py", ROOT / "charts.py", *(ROOT / "pages").glob("*.py")]
+
+
+def get_module(path: Path) -> str:
+    return path.relative_to(ROOT / "polyp_core").parts[0].removesuffix(".py")
+
+
+def list_imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_core_imports_only_from_above(path):
+    module = get_module(path)
+    if module in ("__init__", "demo_run"):
+        return
+    for name in list_imports(path):
+        if name.startswith("polyp_core.") and (target := name.split(".")[1]) in ORDER:
+            assert ORDER.index(target) <= ORDER.index(module), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_core_knows_no_screen_and_light_modules_no_tensorflow(path):
+    roots = {name.split(".")[0] for name in list_imports(path)}
+    assert "streamlit" not in roots
+    assert "plotly" not in roots
+    if get_module(path) not in HEAVY:
+        assert not roots & {"keras", "tensorflow"}
+
+
+@pytest.mark.parametrize("path", SCREENS, ids=lambda p: p.name)
+def test_screens_never_import_what_is_heavy(path):
+    names = list_imports(path)
+    assert not {name.split(".")[0] for name in names} & {"keras", "tensorflow", "sklearn"}
+    assert not {name.split(".")[1] for name in names if name.startswith("polyp_core.")} & HEAVY
+
+
+@pytest.mark.parametrize("path", CORE + SCREENS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400, "a file seldom has over 300 lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 70, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", CORE + SCREENS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_worker_catches_everything(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            names = ast.unparse(node.type) if node.type else "everything"
+            is_broad = node.type is None or names in ("Exception", "BaseException")
+            assert not is_broad or path.name == "worker.py", f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", [p for p in CORE if p.parent.name == "polyp_core"],
+                         ids=lambda p: p.name)  # fmt: skip
+def test_every_module_of_the_core_has_its_tests(path):
+    name = {"__main__": "cli"}.get(path.stem, path.stem)
+    if name in ("__init__", "errors", "worker"):  # errors are texts, tested where they are raised
+        return
+    assert (ROOT / "tests" / "core" / f"test_{name}.py").is_file()
