@@ -59,8 +59,10 @@ def draw_curves(
         margin={"l": 0, "r": 76, "t": 12, "b": 0},
         uirevision="fixed",
     )
-    if is_share:
+    if is_share or history.empty:
         figure.update_yaxes(range=[0, 1.02])
+    else:
+        figure.update_yaxes(rangemode="tozero")
     return figure
 
 

@@ -214,10 +214,14 @@ def load_index(config: DataConfig) -> Index:
 
 def draw_demo_data() -> None:
     """Draw the demo images on the first start, with a bar."""
-    if workspace.get_demo_data_dir().is_dir():
+    if workspace.has_demo_data():
         return
     bar = st.progress(0.0, text="Drawing the demo images, once …")
-    workspace.ensure_demo_data(lambda done, total: bar.progress(done / total))
+
+    def show(done: int, total: int) -> None:
+        bar.progress(done / total, text=f"Drawing demo image {done} of {total}, once …")
+
+    workspace.ensure_demo_data(show)
     bar.empty()
 
 

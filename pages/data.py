@@ -13,6 +13,7 @@ from polyp_core.images import fit_image
 from polyp_core.presets import PRESETS
 
 NUM_SAMPLES = 16
+VIEWS = {"one": "One image in 16 epochs", "many": "16 images in epoch 1"}
 AUGMENTATIONS = (
     "rotation_deg", "width_shift", "height_shift", "shear_deg", "zoom", "horizontal_flip",
     "fill_mode",
@@ -54,8 +55,8 @@ def show_augmentation(index: Index) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             view = st.segmented_control(
                 "Show",
-                ["one", "many"],
-                format_func={"one": "One image in 16 epochs", "many": "16 images in epoch 1"}.get,
+                list(VIEWS),
+                format_func=lambda view: VIEWS[view],
                 default="one",
                 required=True,
                 key="view",

@@ -1,5 +1,7 @@
 """Is it learning, and when is it done?"""
 
+from typing import Literal
+
 import streamlit as st
 
 import charts
@@ -9,7 +11,7 @@ from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS, Preset
 from polyp_core.runs import FINAL_STATES, Run, list_runs
 
-STATES = {
+STATES: dict[str, tuple[str, Literal["gray", "primary", "green", "yellow", "red"]]] = {
     "queued": (":material/hourglass_empty:", "gray"),
     "running": (":material/model_training:", "primary"),
     "finished": (":material/check_circle:", "green"),
@@ -19,7 +21,7 @@ STATES = {
 }
 
 
-def show_new_run(index: Index, is_busy: bool) -> None:
+def show_new_run(index: Index) -> None:
     """Preset cards, epochs and the button."""
     num_images = len(index.select("train"))
     for column, preset in zip(st.columns(len(PRESETS)), PRESETS.values(), strict=True):
@@ -29,18 +31,13 @@ def show_new_run(index: Index, is_busy: bool) -> None:
         ui.show_setting("training", "epochs")
         draft = ui.get_draft()
         seconds = PRESETS[draft.preset].ms_per_image / 1000 * num_images * draft.training.epochs
-        if st.button(
-            "Train", type="primary", icon=":material/play_arrow:", disabled=is_busy, key="train"
-        ):
+        if st.button("Train", type="primary", icon=":material/play_arrow:", key="train"):
             with st.spinner("Starting TensorFlow, about 5 s …"):
                 run = jobs.start_run(draft, index, workspace.get_runs_dir())
                 jobs.wait_for_worker(run)
             st.session_state["run"] = run.name
             st.rerun()
-        st.caption(
-            f"{num_images} images, {words.say_duration(seconds)} on two cores"
-            + (". A run is training; it has to end first." if is_busy else "")
-        )
+        st.caption(f"{num_images} images, {words.say_duration(seconds)} on two cores")
     changes = ui.list_changes(draft)
     if changes:
         st.caption(f"Other than in the preset: {', '.join(changes)}")
@@ -76,7 +73,12 @@ def show_preset(preset: Preset, num_images: int) -> None:
 
 
 def show_run(run: Run) -> None:
-    """One run: live while it trains, with its outcome afterwards."""
+    """One run: live while it trains, with its outcome afterwards.
+
+    Raises:
+        RunError: If its files are damaged.
+    """
+    run.read_config()
     is_live = run.read_status()["state"] not in FINAL_STATES
     st.fragment(show_progress, run_every=1.0 if is_live else None)(run, is_live)
 
@@ -165,16 +167,6 @@ def resume(run: Run) -> None:
         jobs.wait_for_worker(run)
 
 
-def choose_run(runs: list[Run], active: Run | None) -> Run | None:
-    """The run to show: the one that trains, or the one chosen, or the newest."""
-    names = {run.name: run for run in runs}
-    if active is not None:
-        return active
-    if st.session_state.get("run") in names:
-        return names[st.session_state["run"]]
-    return runs[0] if runs else None
-
-
 def show_all_runs(runs: list[Run]) -> None:
     """A table of every run; a click shows it above."""
     rows = []
@@ -198,18 +190,22 @@ st.title("Train")
 st.caption("Is it learning, and when is it done? A run goes on when you close this page.")
 all_runs = list_runs(workspace.get_runs_dir())
 active_run = ui.find_active_run()
-shown_run = choose_run(all_runs, active_run)
 if active_run is not None:
-    show_run(active_run)
+    st.session_state["run"] = active_run.name
+# The run that this visitor started, watched or picked; it stands above the form for the next one.
+chosen_run = next((run for run in all_runs if run.name == st.session_state.get("run")), None)
+with ui.errors():
+    if chosen_run is not None:
+        show_run(chosen_run)
 with ui.errors():
     if active_run is None:
+        if chosen_run is not None:
+            st.divider()
+            st.subheader("Train another", anchor=False)
         ui.show_source_choice()
-        show_new_run(ui.load_index(ui.get_data_config()), is_busy=False)
-if active_run is None and shown_run is not None:
-    st.divider()
-    show_run(shown_run)
+        show_new_run(ui.load_index(ui.get_data_config()))
 if all_runs:
-    with st.expander(f"All {len(all_runs)} runs", icon=":material/list:"):
+    with st.expander(f"All runs ({len(all_runs)})", icon=":material/list:"):
         show_all_runs(all_runs)
 else:
     st.caption("Your runs will stand here, with their curves.")

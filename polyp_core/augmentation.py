@@ -102,14 +102,14 @@ def _look_up_matrix(parameters: AugmentParameters, width_px: int, height_px: int
     slant = _affine(b=-np.sin(shear), d=np.cos(shear))
     zoom = _affine(a=parameters.zoom_x, d=parameters.zoom_y)
     center_x, center_y = (width_px - 1) / 2, (height_px - 1) / 2
-    around_center = (
+    around_center: np.ndarray = (
         _affine(x=center_x, y=center_y)
         @ (rotation @ shift @ slant @ zoom)
         @ _affine(x=-center_x, y=-center_y)
     )
-    if not parameters.flip:
-        return around_center
-    return around_center @ _affine(a=-1.0, x=width_px - 1)
+    if parameters.flip:
+        around_center = around_center @ _affine(a=-1.0, x=width_px - 1)
+    return around_center
 
 
 def _affine(

@@ -4,7 +4,7 @@ Widgets and the command line read all of that from here, so a default never stan
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -254,7 +254,7 @@ class TrainingConfig:
         high=10_000,
     )
     keep: str = setting(
-        "best",
+        "last",
         "Which state becomes the model: the one with the lowest validation loss, or the last.",
         label="Keep",
         choices=("best", "last"),
@@ -273,9 +273,9 @@ Section = DataConfig | AugmentConfig | ModelConfig | TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """All settings of one run."""
+    """All settings of one run; the defaults are the thesis' own."""
 
-    preset: str = "compact"
+    preset: str = "thesis"
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -295,12 +295,16 @@ class RunConfig:
         _refuse_unknown(values, ("preset", *SECTIONS), "the configuration")
         sections: dict[str, Any] = {}
         for name, section in SECTIONS.items():
-            given = dict(values.get(name, {}))
+            given = values.get(name, {})
+            if not isinstance(given, Mapping):
+                raise ConfigError(
+                    f"'{name}' holds no settings. Expected names with their values. Use the file "
+                    f"as the app wrote it. Received: {given!r}"
+                )
             _refuse_unknown(given, [item.name for item in fields(section)], f"'{name}'")
-            if "filters" in given:
-                given["filters"] = tuple(given["filters"])
-            sections[name] = section(**given)
-        return cls(preset=str(values.get("preset", "")), **sections)
+            lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+            sections[name] = section(**{**given, **lists})
+        return cls(preset=str(values.get("preset", cls.preset)), **sections)
 
     def with_settings(self, assignments: list[str]) -> "RunConfig":
         """A copy with `section.key=value` texts applied, as the command line's `--set` gives them.
@@ -325,7 +329,7 @@ class RunConfig:
         return replace(self, **new)
 
 
-SECTIONS: dict[str, Callable[..., Any]] = {
+SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,
     "augmentation": AugmentConfig,
     "model": ModelConfig,
@@ -333,8 +337,8 @@ SECTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _field_types(section: Callable[..., Any]) -> dict[str, Any]:
-    return {item.name: item.type for item in fields(section)}  # type: ignore[arg-type]
+def _field_types(section: type[Section]) -> dict[str, Any]:
+    return {item.name: item.type for item in fields(section)}
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Any, where: str) -> None:
@@ -367,10 +371,10 @@ def _parse(text: str, kind: Any, key: str) -> Any:
 def _check_settings(config: Section, section: str) -> None:
     for item in fields(config):
         value, limits = getattr(config, item.name), item.metadata
-        if isinstance(item.type, type) and not _has_type(value, item.type):
+        if not _has_type(value, item.type):
             raise ConfigError(
                 f"{section}.{item.name} has the wrong kind of value. Expected "
-                f"{item.type.__name__}. Received: {value!r}"
+                f"{getattr(item.type, '__name__', item.type)}. Received: {value!r}"
             )
         if limits["choices"] and value not in limits["choices"]:
             raise ConfigError(
@@ -378,13 +382,16 @@ def _check_settings(config: Section, section: str) -> None:
                 f"{', '.join(map(str, limits['choices']))}. Received: {value!r}"
             )
         if limits["low"] is not None and not limits["low"] <= value <= limits["high"]:
+            unit = limits["unit"] and f" {limits['unit']}"
             raise ConfigError(
-                f"{section}.{item.name} is out of bounds. Expected {limits['low']:g} to "
-                f"{limits['high']:g}{limits['unit'] and ' ' + limits['unit']}. Received: {value!r}"
+                f"{section}.{item.name} is out of bounds. Expected {limits['low']:.10g} to "
+                f"{limits['high']:.10g}{unit}. Received: {value!r}"
             )
 
 
-def _has_type(value: Any, kind: type) -> bool:
+def _has_type(value: Any, kind: Any) -> bool:
+    if kind == tuple[int, ...]:
+        return isinstance(value, tuple) and all(_has_type(item, int) for item in value)
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if kind is float else kind)

@@ -14,6 +14,7 @@ import pandas as pd
 from polyp_core.config import DataConfig
 from polyp_core.errors import DatasetError, ImageError
 from polyp_core.images import SUFFIXES, decode_image
+from polyp_core.words import say_number
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_FOLDERS = {
@@ -75,7 +76,7 @@ def read_index(config: DataConfig, on_progress: Callable[[int, int], None] | Non
         DatasetError: If the folder is not there or not in a known layout, has not exactly two
             classes with readable images each, or cannot be divided.
     """
-    folder = Path(config.folder).expanduser()
+    folder = _resolve_folder(config.folder)
     files, num_other_files, is_split = _find_files(folder)
     classes = sorted({file.class_name for file in files})
     positive_class = choose_positive_class(classes, config.positive_class)
@@ -95,7 +96,7 @@ def read_index(config: DataConfig, on_progress: Callable[[int, int], None] | Non
     images["group"] = _find_groups(images["path"], config.group_pattern)
     if not is_split:
         images["split"] = _divide(images, config)
-    _check_split(images, folder, (negative_class, positive_class))
+    _check_split(images, unreadable, (negative_class, positive_class), is_split)
     order = ["path", "label", "group", "split", "width_px", "height_px", "sha256"]
     return Index(
         folder=folder,
@@ -135,22 +136,42 @@ class _File:
     split: str
 
 
-def _find_files(folder: Path) -> tuple[list[_File], int, bool]:
-    """Image files with class and split; how many others; whether the folder brings its split."""
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
+def _resolve_folder(text: str) -> Path:
+    if not text.strip():
+        raise DatasetError(f"No folder is chosen. {_LAYOUT} Give the folder's path.")
+    try:
+        folder = Path(text).expanduser()
+        is_folder, is_there = folder.is_dir(), folder.exists()
+    except (OSError, RuntimeError, ValueError):  # a path that no system can have
+        folder, is_folder, is_there = Path(text), False, False
+    if not is_folder:
+        what = "is a file, not a folder" if is_there else "does not exist"
         raise DatasetError(
             f"The folder '{folder}' {what}. {_LAYOUT} Check the path for a typing error."
         )
+    return folder
+
+
+def _find_files(folder: Path) -> tuple[list[_File], int, bool]:
+    """Image files with class and split; how many others; whether the folder brings its split."""
     subfolders = _list_folders(folder)
     split_folders = [path for path in subfolders if path.name.lower() in _SPLIT_FOLDERS]
-    if not split_folders:
-        files, num_other_files = _find_classes(folder, folder, "")
-        return files, num_other_files, False
-    files, num_other_files = [], 0
-    for path in split_folders:
-        found, others = _find_classes(folder, path, _SPLIT_FOLDERS[path.name.lower()])
+    used = split_folders or subfolders
+    # Whatever lies beside the folders that are used.
+    num_other_files = len(_list_files(folder)) - sum(len(_list_files(path)) for path in used)
+    files: list[_File] = []
+    for path in split_folders or [folder]:
+        found, others = _find_classes(folder, path, _SPLIT_FOLDERS.get(path.name.lower(), ""))
         files, num_other_files = files + found, num_other_files + others
+    files.sort(key=lambda file: file.path)
+    if not split_folders:
+        return files, num_other_files, False
+    splits = {file.split for file in files}
+    if "train" not in splits:
+        raise DatasetError(
+            f"'{folder}' has a folder '{split_folders[0].name}' but none named 'train'. {_LAYOUT} "
+            "Add the 'train' folder."
+        )
     names = {path.name: sorted(f.name for f in _list_folders(path)) for path in split_folders}
     if len({tuple(classes) for classes in names.values()}) > 1:
         found_text = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in names.items())
@@ -158,8 +179,7 @@ def _find_files(folder: Path) -> tuple[list[_File], int, bool]:
             f"The folders of '{folder}' do not hold the same classes ({found_text}). Expected the "
             "same two class folders in each. Rename or add the missing ones."
         )
-    is_split = {"train", "validation"} <= {file.split for file in files}
-    return sorted(files, key=lambda file: file.path), num_other_files, is_split
+    return files, num_other_files, "validation" in splits
 
 
 def _find_classes(folder: Path, parent: Path, split: str) -> tuple[list[_File], int]:
@@ -169,7 +189,8 @@ def _find_classes(folder: Path, parent: Path, split: str) -> tuple[list[_File], 
         names = ", ".join(f"'{path.name}'" for path in class_folders[:5]) or "none"
         more = ", …" if len(class_folders) > 5 else ""
         raise DatasetError(
-            f"'{parent}' has {len(class_folders)} class folders ({names}{more}). {_LAYOUT} "
+            f"'{parent}' has {say_number(len(class_folders), 'class folder')} ({names}{more}). "
+            f"{_LAYOUT} "
             "Sort the images into two folders named after their classes."
         )
     files, num_other_files = [], 0
@@ -178,7 +199,8 @@ def _find_classes(folder: Path, parent: Path, split: str) -> tuple[list[_File], 
         images = [path for path in paths if path.suffix.lower() in SUFFIXES]
         num_other_files += len(paths) - len(images)
         if not images:
-            what = f"{len(paths)} files, none of them an image" if paths else "nothing"
+            counted = say_number(len(paths), "file")
+            what = f"{counted}, but no image" if paths else "nothing"
             raise DatasetError(
                 f"The class folder '{class_folder}' holds {what}. Expected PNG, JPEG, BMP, TIFF "
                 "or WebP images. Put the images of this class there."
@@ -189,12 +211,26 @@ def _find_classes(folder: Path, parent: Path, split: str) -> tuple[list[_File], 
 
 
 def _list_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    try:
+        paths = [path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name)]
+    except OSError as error:
+        raise _refused(folder, error) from error
+    return sorted(paths)
+
+
+def _refused(folder: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"The folder '{folder}' cannot be opened ({error.strerror}). Expected a folder that you "
+        "may read. Change its permissions or choose another."
+    )
 
 
 def _list_files(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise _refused(Path(error.filename), error) from error
+
     found = []
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         found += [Path(root, name) for name in sorted(names) if not _is_hidden(name)]
     return found
@@ -238,8 +274,8 @@ def _read_file(folder: Path, file: _File) -> tuple[int, int, str] | str:
 def _find_groups(paths: pd.Series, pattern: str) -> list[str]:
     names = [path.rsplit("/", 1)[-1] for path in paths]
     expression = re.compile(pattern) if pattern else _AUTOMATIC_GROUP
-    matches = [expression.search(name) for name in names]
-    missing = [name for name, match in zip(names, matches, strict=True) if match is None]
+    groups = [_find_group(expression, name) for name in names]
+    missing = [name for name, group in zip(names, groups, strict=True) if not group]
     if missing and not pattern:
         return [""] * len(names)
     if missing:
@@ -248,8 +284,12 @@ def _find_groups(paths: pd.Series, pattern: str) -> list[str]:
             f"the first being '{missing[0]}'. Expected a match in every name. Correct "
             f"data.group_pattern or rename the files. Received: group_pattern={pattern!r}"
         )
-    found = [match for match in matches if match is not None]
-    return [(match.group(1) if match.re.groups else match.group(0)) or "" for match in found]
+    return groups
+
+
+def _find_group(expression: re.Pattern[str], name: str) -> str:
+    match = expression.search(name)
+    return (match.group(1 if expression.groups else 0) or "") if match else ""
 
 
 def _divide(images: pd.DataFrame, config: DataConfig) -> list[str]:
@@ -257,32 +297,46 @@ def _divide(images: pd.DataFrame, config: DataConfig) -> list[str]:
     open_rows = images[images["split"] != "test"]
     # Without known patients every image stands for itself.
     units = open_rows["group"].where(open_rows["group"] != "", open_rows["path"])
-    split = images["split"].where(images["split"] == "test", "train")
+    by_unit = open_rows.groupby(units)["label"].agg(["size", "mean"])
+    # A patient with images of both classes counts to the more frequent one, at a tie the positive.
+    by_unit["label"] = (by_unit["mean"] >= 0.5).astype(int)
     generator = np.random.default_rng(config.seed)
-    for label in (0, 1):
-        labels = open_rows["label"].groupby(units).mean().round().astype(int)
-        names = sorted(labels.index[labels == label])
-        sizes = units.value_counts()
-        wanted = config.validation_fraction * sum(sizes[name] for name in names)
-        taken: list[str] = []
-        for position in generator.permutation(len(names)):
-            size = sizes[names[position]]
-            held = sum(sizes[name] for name in taken)
-            # Take the patient if that brings the count nearer to the wanted one.
-            if not taken or abs(held + size - wanted) < abs(held - wanted):
-                taken.append(names[position])
-        if len(taken) == len(names):
-            taken = taken[:-1]
-        split[units[units.isin(taken)].index] = "validation"
+    taken: set[str] = set()
+    for _, members in by_unit.groupby("label"):
+        taken |= _draw_units(members["size"], config.validation_fraction, generator)
+    split = images["split"].where(images["split"] == "test", "train")
+    split[units.index[units.isin(taken)]] = "validation"
     return list(split)
 
 
-def _check_split(images: pd.DataFrame, folder: Path, class_names: tuple[str, str]) -> None:
+def _draw_units(sizes: pd.Series, fraction: float, generator: np.random.Generator) -> set[str]:
+    """Units whose images come nearest to a fraction of all; at least one, but never all."""
+    wanted, held = fraction * sizes.sum(), 0
+    taken: list[str] = []
+    for position in generator.permutation(len(sizes)):
+        size = sizes.iloc[position]
+        if not taken or abs(held + size - wanted) < abs(held - wanted):
+            taken.append(sizes.index[position])
+            held += size
+    return set(taken[:-1] if len(taken) == len(sizes) else taken)
+
+
+def _check_split(
+    images: pd.DataFrame, unreadable: pd.DataFrame, class_names: tuple[str, str], is_split: bool
+) -> None:
     for split in ("train", "validation"):
         for label, name in enumerate(class_names):
-            if not ((images["split"] == split) & (images["label"] == label)).any():
-                raise DatasetError(
-                    f"There is no image of class '{name}' for {split} in '{folder}'. Expected at "
-                    "least one (of one patient, where patients are known) of each class for train "
-                    "and for validation. Add images, or change data.validation_fraction."
-                )
+            if ((images["split"] == split) & (images["label"] == label)).any():
+                continue
+            lost = f" ({say_number(len(unreadable), 'file')} cannot be read)" * bool(
+                len(unreadable)
+            )
+            advice = (
+                "Put readable images of the class into that folder."
+                if is_split
+                else "Add images of the class, of another patient where patients are known."
+            )
+            raise DatasetError(
+                f"There is no image of class '{name}' for {split}{lost}. Expected at least one of "
+                f"each class, for train and for validation. {advice}"
+            )

@@ -1,16 +1,29 @@
 """A file or an upload becomes one array. The only decoder and resizer of the project."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from polyp_core.errors import ImageError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 40_000_000
+# Our own limit is lower than Pillow's and says what to do; it is checked before any decoding.
+Image.MAX_IMAGE_PIXELS = None
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _EXPECTED = "Expected PNG, JPEG, BMP, TIFF or WebP."
 
 
@@ -42,13 +55,14 @@ def decode_image(source: Path | bytes, name: str | None = None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, name)
-            return _to_array(ImageOps.exif_transpose(picture), name)
+            turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
+            return _to_array(picture if turn is None else picture.transpose(turn), name)
     except UnidentifiedImageError:
         raise ImageError(
             f"'{name}' is not an image that can be read, whatever its name says. {_EXPECTED} "
             "Export it again in one of these."
         ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
         raise ImageError(
             f"'{name}' is damaged or cut short ({error}). Copy or export it again."
         ) from error
@@ -83,13 +97,11 @@ def _check_size(picture: Image.Image, name: str) -> None:
 
 def _to_array(picture: Image.Image, name: str) -> np.ndarray:
     mode = picture.mode
-    if mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ImageError(
-                f"'{name}' holds more than 16 bit a pixel. Expected 8 or 16. Export it again."
-            )
+    if mode.startswith("I;16"):
+        values = np.asarray(picture).astype(np.uint32)
         return ((values + 128) // 257).astype(np.uint8)[..., np.newaxis]
+    if mode == "I":
+        raise ImageError(f"'{name}' holds 32 bit a pixel. Expected 8 or 16 bit. Export it again.")
     if mode == "F":
         raise ImageError(
             f"'{name}' holds decimal numbers, not grey levels. Expected 8 or 16 bit. "

@@ -165,7 +165,8 @@ def draw_overlay(
     height_px, width_px = picture.shape[:2]
     strength = np.clip(saliency if positive else -saliency, 0, 1).astype(np.float32)
     strength = cv2.resize(strength, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
-    strength = np.clip(strength, 0, 1)[..., np.newaxis]
+    strength = strength[..., np.newaxis]
     colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     weight = opacity * np.sqrt(strength)
-    return np.rint(picture * (1 - weight) + colours * weight).astype(np.uint8)
+    overlay: np.ndarray = np.rint(picture * (1 - weight) + colours * weight).astype(np.uint8)
+    return overlay

@@ -34,7 +34,7 @@ PRESETS: dict[str, Preset] = {
             name="compact",
             title="Compact",
             summary="Our default: small, grey, quick. Start here.",
-            num_weights=98_001,
+            num_weights=163_961,
             ms_per_image=5.0,
             config=RunConfig(
                 preset="compact",
@@ -44,7 +44,7 @@ PRESETS: dict[str, Preset] = {
                 model=ModelConfig(
                     image_size_px=128,
                     channels=1,
-                    filters=(16, 32, 64, 128),
+                    filters=(24, 48, 96, 128),
                     padding="same",
                     batch_normalization=True,
                     head="average",
@@ -55,7 +55,7 @@ PRESETS: dict[str, Preset] = {
                     epochs=40,
                     batch_size=16,
                     optimizer="adamw",
-                    learning_rate=3e-3,
+                    learning_rate=2e-3,
                     schedule="cosine",
                     weight_decay=0.01,
                     label_smoothing=0.1,
@@ -69,7 +69,7 @@ PRESETS: dict[str, Preset] = {
             summary="The 2020 thesis' own network, to repeat its numbers.",
             num_weights=5_046_369,
             ms_per_image=30.0,
-            config=RunConfig(preset="thesis", training=TrainingConfig(keep="last")),
+            config=RunConfig(preset="thesis"),
         ),
         Preset(
             name="thesis-plus",

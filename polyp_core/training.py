@@ -63,7 +63,6 @@ def train(run: Run, config: RunConfig, index: Index, report: Report) -> None:
         if settings.keep == "last" or row["val_loss"] <= history["val_loss"].min():
             _save(model, run.path("model.keras"))
         _save_checkpoint(run, model, epoch)
-        report(epochs_done=epoch)
 
     best_model = keras.saving.load_model(run.path("model.keras"), compile=False)
     write_atomically(_weights_path(run), lambda path: best_model.save_weights(path))
@@ -116,26 +115,25 @@ def _train_epoch(
 ) -> dict[str, float]:
     num_steps, stop_path = batches.num_steps, run.path("stop")
     _seed_dropout(model, settings.seed, epoch)
-    sums, images_done, started = np.zeros(2), 0, time.monotonic()
+    sums, images_done = np.zeros(2), 0
     for step, (images, labels) in enumerate(batches.iterate_epoch(epoch), start=1):
         if stop_path.exists():
             raise TrainingStopped
-        progress = ((epoch - 1) * num_steps + step) / (settings.epochs * num_steps)
+        steps_done = (epoch - 1) * num_steps + step
+        progress = steps_done / (settings.epochs * num_steps)
         model.optimizer.learning_rate = compute_learning_rate(settings, progress)
         logs = model.train_on_batch(images, labels, return_dict=True)
         sums += len(images) * np.array([float(logs["loss"]), float(logs["accuracy"])])
         images_done += len(images)
-        rate = images_done / (time.monotonic() - started)
         report(
             message=f"Epoch {epoch} of {settings.epochs}",
             epoch=epoch,
             epochs=settings.epochs,
             step=step,
             steps=num_steps,
-            images_per_s=round(rate, 1),
-            remaining_s=round((settings.epochs * num_steps) * (1 - progress)
-                              * settings.batch_size / rate, 1),
-        )  # fmt: skip
+            images_trained=(epoch - 1) * len(batches.images) + images_done,
+            images_in_all=settings.epochs * len(batches.images),
+        )
     return {
         "loss": float(sums[0] / images_done),
         "accuracy": float(sums[1] / images_done),

@@ -10,8 +10,8 @@ def say_percent(metric: Plain) -> str:
     """Such as "84 % (76–90)"; "not defined" where nothing was counted."""
     if metric["value"] is None:
         return "not defined"
-    low, high = _percent(metric["low"]), _percent(metric["high"])
-    return f"{_percent(metric['value'])} % ({low}–{high})"
+    low, high = round_percent(metric["low"]), round_percent(metric["high"])
+    return f"{round_percent(metric['value'])} % ({low}–{high})"
 
 
 def say_auc(metric: Plain) -> str:
@@ -30,10 +30,12 @@ def say_worth(level: Mapping[str, Plain], unit: str) -> str:
     """
     accuracy, majority = level["accuracy"], level["majority_accuracy"]
     n = accuracy["n"]
+    if n == 0:
+        return f"no {unit} to test on"
     return (
-        f"{round(accuracy['value'] * n)} of {n} {unit} right, {_percent(accuracy['value'])} % "
-        f"(95 % interval {_percent(accuracy['low'])} to {_percent(accuracy['high'])}); always "
-        f"answering the more frequent class would get {_percent(majority['value'])} %"
+        f"{round(accuracy['value'] * n)} of {n} {unit} right, {round_percent(accuracy['value'])} % "
+        f"(95 % interval {round_percent(accuracy['low'])} to {round_percent(accuracy['high'])}); "
+        f"always answering the more frequent class would get {round_percent(majority['value'])} %"
     )
 
 
@@ -56,12 +58,18 @@ def say_duration(seconds: float) -> str:
 
 def say_count(number: int) -> str:
     """Such as "5.0 million" or "98 thousand"."""
-    if number >= 1_000_000:
+    if number >= 999_500:
         return f"{number / 1_000_000:.1f} million"
     return f"{round(number / 1000)} thousand" if number >= 1000 else str(number)
 
 
-def _percent(share: float) -> int:
+def say_number(number: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun: "1 image", "2 images"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def round_percent(share: float) -> int:
+    """Percent, 100 or 0 only where it is exactly that."""
     # Below 100 only where it is not all of them: 199 of 200 is 99 %, not 100 %.
     percent = round(share * 100)
     if percent == 100 and share < 1:

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,33 @@ from polyp_core import __version__
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
 
+_WAIT_FOR_LOCK_S = 5.0  # a page that looks whether a worker lives holds it for a moment
 _WRITE_EVERY_S = 0.25
+_PACE_WINDOW_S = 10.0
+
+
+class Pace:
+    """Images a second and the time left, from the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def update(self, now_s: float, images_trained: int, images_in_all: int) -> dict[str, float]:
+        """`images_per_s` and `remaining_s`; nothing until there are two points to compare.
+
+        The first point is taken after the first step, which builds the network and is no measure.
+        """
+        self._seen.append((now_s, images_trained))
+        while now_s - self._seen[0][0] > _PACE_WINDOW_S and len(self._seen) > 2:
+            self._seen.popleft()
+        start_s, start_images = self._seen[0]
+        if now_s <= start_s or images_trained <= start_images:
+            return {}
+        rate = (images_trained - start_images) / (now_s - start_s)
+        return {
+            "images_per_s": round(rate, 1),
+            "remaining_s": round((images_in_all - images_trained) / rate, 1),
+        }
 
 
 class StatusWriter:
@@ -28,10 +55,15 @@ class StatusWriter:
         self._run = run
         self._values: dict[str, Any] = {"started_at": time.time()}
         self._written_at = 0.0
+        self._pace = Pace()
 
     def report(self, **values: Any) -> None:  # noqa: ANN401 - plain JSON values
-        """Update some values."""
+        """Update some values; where images were trained, the pace as well."""
         self._values |= values
+        if "images_trained" in values:
+            self._values |= self._pace.update(
+                time.monotonic(), values["images_trained"], values["images_in_all"]
+            )
         if time.monotonic() - self._written_at >= _WRITE_EVERY_S:
             self.write()
 
@@ -46,7 +78,7 @@ def main(run_dir: Path) -> int:
     """Work on a run until it is finished, stopped or failed; 0 only if it is finished."""
     run = Run(run_dir)
     try:
-        with run.lock().acquire(timeout=5):
+        with run.lock().acquire(timeout=_WAIT_FOR_LOCK_S):
             return _work(run)
     except Timeout:
         print(f"Another worker has the run '{run.name}'; nothing done.")

@@ -1,6 +1,7 @@
 """Where things lie on this computer: runs, the demo images, the demo model that ships."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from polyp_core.phantom import write_demo_data
 from polyp_core.runs import Run, list_runs, open_run
 from polyp_core.words import get_main_level
 
+_drawing = threading.Lock()
 DEMO_RUN = Run(Path(__file__).parent / "demo_run")
 
 
@@ -23,12 +25,18 @@ def get_demo_data_dir() -> Path:
 
 
 def ensure_demo_data(on_progress: Callable[[int, int], None] | None = None) -> Path:
-    """The demo images' folder; they are drawn on the first call, in about ten seconds."""
+    """The demo images' folder; they are drawn on the first call, in a few seconds."""
     folder = get_demo_data_dir()
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        write_demo_data(folder, on_progress=on_progress)
+    with _drawing:  # a second visitor waits for the first one's
+        if not has_demo_data():
+            write_demo_data(folder, on_progress=on_progress)
     return folder
+
+
+def has_demo_data() -> bool:
+    """Whether the demo images are drawn; they come into their place all at once."""
+    folder = get_demo_data_dir()
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def list_finished_runs(runs_dir: Path) -> list[Run]:
@@ -56,10 +64,12 @@ def find_run(text: str) -> Run:
     """
     candidates = [Path(text), get_runs_dir() / text]
     for directory in candidates:
-        if directory.is_dir():
+        if (directory / "config.json").is_file():
             return open_run(directory)
     if text == "demo":
         return DEMO_RUN
+    if candidates[0].is_dir():
+        return open_run(candidates[0])  # which says what is missing
     raise RunError(
         f"There is no run '{text}', neither as a folder nor in '{get_runs_dir()}'. "
         "`python -m polyp_core runs` lists the runs there are; 'demo' is the model that ships."

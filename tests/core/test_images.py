@@ -194,10 +194,9 @@ def test_file_cut_short_is_refused(file_format, part):
         b"patient 12, no findings\n",
         encode(NOISE, "EPS"),
         encode(STEPS, "GIF"),
-        encode(NOISE)[:20],
         b"<svg/>",
     ],
-    ids=["text", "EPS", "GIF", "start of a PNG", "SVG"],
+    ids=["text", "EPS", "GIF", "SVG"],
 )
 def test_other_content_is_refused_whatever_the_name_says(tmp_path, data):
     path = tmp_path / "scan.png"

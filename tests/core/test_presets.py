@@ -56,10 +56,10 @@ def test_thesis_plus_network_has_one_million_weights():
     assert PRESETS["thesis-plus"].num_weights == convolutions + 64 * (16 * 16 * 64 + 1) + 65
 
 
-def test_compact_network_has_98_thousand_weights():
+def test_compact_network_has_164_thousand_weights():
     # By hand: convolutions without bias, four numbers a filter of normalisation, one dense unit.
-    convolutions = 9 * (1 * 16 + 16 * 32 + 32 * 64 + 64 * 128)
-    assert PRESETS["compact"].num_weights == convolutions + 4 * (16 + 32 + 64 + 128) + 128 + 1
+    convolutions = 9 * (1 * 24 + 24 * 48 + 48 * 96 + 96 * 128)
+    assert PRESETS["compact"].num_weights == convolutions + 4 * (24 + 48 + 96 + 128) + 128 + 1
 
 
 def test_unknown_preset_is_answered_with_those_there_are():

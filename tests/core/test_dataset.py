@@ -1,0 +1,444 @@
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polyp_core.config import DataConfig
+from polyp_core.dataset import Index, choose_positive_class, read_index
+from polyp_core.errors import DatasetError
+from tests.conftest import write_classes, write_image
+
+LAYOUT = (
+    "Expected two class folders, such as 'calcified' and 'non-calcified', either in the folder "
+    "itself or in its 'train' and 'validation' folders."
+)
+NOT_DIVIDED = (
+    "Expected at least one of each class, for train and for validation. Add images of the class, "
+    "of another patient where patients are known."
+)
+
+
+def read(folder: Path, **settings: object) -> Index:
+    return read_index(DataConfig(folder=str(folder), **settings))
+
+
+def read_error(folder: Path | str, **settings: object) -> str:
+    with pytest.raises(DatasetError) as caught:
+        read(folder, **settings)
+    return str(caught.value)
+
+
+def write_layout(folder: Path, *names: str) -> Path:
+    """Class folders in each of the named folders, with other patients in each."""
+    for number, name in enumerate(names):
+        for patient in range(4):
+            is_positive = bool(patient % 2)
+            class_name = "calcified" if is_positive else "non-calcified"
+            path = folder / name / class_name / f"patient-{number}{patient}.png"
+            write_image(path, is_bright_spot=is_positive, seed=10 * number + patient, size_px=8)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uneven_dir(tmp_path_factory) -> Path:
+    """Patients with one to six images; every fourth has images of both classes."""
+    folder = tmp_path_factory.mktemp("uneven")
+    for patient in range(24):
+        for image in range(1 + patient % 6):
+            is_positive = bool(patient % 2) ^ (patient % 4 == 0 and image == 0)
+            path = folder / ("ill" if is_positive else "healthy") / f"case{patient}_{image}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("L", (3, 2), patient * 10 + image).save(path)
+    return folder
+
+
+# What an index holds
+
+
+def test_index_has_a_row_for_each_image(tmp_path):
+    for name in ("calcified/patient-1.png", "non-calcified/patient-2.png"):
+        for copy in "ab":
+            path = tmp_path / name.replace(".", f"{copy}.")
+            path.parent.mkdir(exist_ok=True)
+            Image.new("L", (5, 3), ord(copy)).save(path)
+    write_image(tmp_path / "calcified/patient-3.png", is_bright_spot=True, seed=1)
+    write_image(tmp_path / "non-calcified/patient-4.png", is_bright_spot=True, seed=2)
+    index = read(tmp_path)
+    assert index.class_names == ("non-calcified", "calcified")
+    assert index.has_groups
+    columns = ["path", "label", "group", "width_px", "height_px"]
+    assert index.images[columns].values.tolist() == [
+        ["calcified/patient-1a.png", 1, "patient-1", 5, 3],
+        ["calcified/patient-1b.png", 1, "patient-1", 5, 3],
+        ["calcified/patient-3.png", 1, "patient-3", 40, 40],
+        ["non-calcified/patient-2a.png", 0, "patient-2", 5, 3],
+        ["non-calcified/patient-2b.png", 0, "patient-2", 5, 3],
+        ["non-calcified/patient-4.png", 0, "patient-4", 40, 40],
+    ]
+
+
+def test_fingerprint_is_the_sha256_of_the_file(data_dir):
+    for row in read(data_dir).images.itertuples():
+        assert row.sha256 == hashlib.sha256((data_dir / row.path).read_bytes()).hexdigest()
+
+
+def test_suffix_may_be_upper_case_and_the_file_may_lie_deep(tmp_path):
+    write_classes(tmp_path)
+    deep = tmp_path / "calcified" / "2020" / "may" / "patient-91.PNG"
+    write_image(deep, is_bright_spot=True, seed=1)
+    assert "calcified/2020/may/patient-91.PNG" in set(read(tmp_path).images["path"])
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "JPG"])
+def test_every_known_suffix_is_read(data_dir, suffix):
+    write_image(data_dir / f"calcified/patient-91.{suffix}", is_bright_spot=True, seed=1)
+    assert f"calcified/patient-91.{suffix}" in set(read(data_dir).images["path"])
+
+
+@pytest.mark.parametrize("class_names", [("calcified", "non-calcified"), ("a", "a-b")])
+def test_rows_are_sorted_by_path(tmp_path, class_names):
+    for class_name in class_names:
+        for name in ("z.png", "a/z.png", "b.png"):
+            write_image(tmp_path / class_name / name, is_bright_spot=False, seed=1)
+    paths = list(read(tmp_path).images["path"])
+    assert paths == sorted(paths)
+
+
+def test_hidden_files_and_folders_are_left_out(data_dir):
+    expected = read(data_dir)
+    (data_dir / ".git").mkdir()
+    (data_dir / "calcified" / "Thumbs.db").write_bytes(b"x")
+    for name in ("__MACOSX/calcified/._a.png", "calcified/._a.png", "calcified/.cache/a.png",
+                 "calcified/__MACOSX/a.png", ".DS_Store", "calcified/.DS_Store"):  # fmt: skip
+        path = data_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    index = read(data_dir)
+    assert index.images.equals(expected.images)
+    assert index.unreadable.empty
+    assert index.num_other_files == 0
+
+
+def test_other_files_are_counted_and_left_out(data_dir):
+    (data_dir / "calcified" / "notes.txt").write_text("x")
+    (data_dir / "non-calcified" / "scan.dcm").write_text("x")
+    assert read(data_dir).num_other_files == 2
+
+
+def test_progress_is_told_after_each_image(data_dir):
+    told = []
+    read_index(DataConfig(folder=str(data_dir)), lambda done, total: told.append((done, total)))
+    assert told == [(number, 20) for number in range(1, 21)]
+
+
+# Files and folders that cannot be used
+
+
+def test_unreadable_file_is_listed_and_left_out(data_dir):
+    whole = (data_dir / "calcified" / "patient-01_0.png").read_bytes()
+    (data_dir / "calcified" / "patient-91.png").write_text("not an image")
+    (data_dir / "calcified" / "patient-92.png").touch()
+    (data_dir / "non-calcified" / "patient-93.png").write_bytes(whole[: len(whole) // 2])
+    index = read(data_dir)
+    assert len(index.images) == 20
+    assert list(index.unreadable["path"]) == [
+        "calcified/patient-91.png",
+        "calcified/patient-92.png",
+        "non-calcified/patient-93.png",
+    ]
+    text, empty, cut = index.unreadable["reason"]
+    assert text == (
+        "'patient-91.png' is not an image that can be read, whatever its name says. Expected PNG, "
+        "JPEG, BMP, TIFF or WebP. Export it again in one of these."
+    )
+    assert empty == "'patient-92.png' is empty (0 bytes). Copy or export it again."
+    assert cut.startswith("'patient-93.png' is damaged or cut short (")
+
+
+def test_link_to_nowhere_is_listed_and_left_out(data_dir):
+    (data_dir / "calcified" / "patient-91.png").symlink_to(data_dir / "gone.png")
+    index = read(data_dir)
+    assert index.unreadable.values.tolist() == [
+        ["calcified/patient-91.png", "Cannot open 'patient-91.png': No such file or directory."]
+    ]
+
+
+def test_class_of_unreadable_images_alone_is_refused(data_dir):
+    # A bad file of the other class comes first and must not be taken for one of this class.
+    (data_dir / "calcified" / "patient-01_0.png").touch()
+    for path in (data_dir / "non-calcified").iterdir():
+        path.write_bytes(b"")
+    assert read_error(data_dir) == (
+        f"None of the images of class 'non-calcified' in '{data_dir}' can be read. The first one: "
+        "'patient-00_0.png' is empty (0 bytes). Copy or export it again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ((), "0 class folders (none)"),
+        (("calcified",), "1 class folder ('calcified')"),
+        (("a", "b", "c"), "3 class folders ('a', 'b', 'c')"),
+        ("abcdef", "6 class folders ('a', 'b', 'c', 'd', 'e', …)"),
+    ],
+)
+@pytest.mark.parametrize("split", ["", "train"])
+def test_folder_without_exactly_two_classes_is_refused(tmp_path, names, found, split):
+    parent = tmp_path / "data" / split
+    parent.mkdir(parents=True)
+    for name in names:
+        write_image(parent / name / "a.png", is_bright_spot=False, seed=1)
+    assert read_error(tmp_path / "data") == (
+        f"'{parent}' has {found}. {LAYOUT} Sort the images into two folders named after their "
+        "classes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [((), "nothing"), (("notes.txt", "scan.dcm"), "2 files, but no image")],
+)
+def test_class_folder_without_images_is_refused(data_dir, files, what):
+    empty = data_dir / "calcified"
+    shutil.rmtree(empty)
+    empty.mkdir()
+    for name in files:
+        (empty / name).write_text("x")
+    assert read_error(data_dir) == (
+        f"The class folder '{empty}' holds {what}. Expected PNG, JPEG, BMP, TIFF or WebP images. "
+        "Put the images of this class there."
+    )
+
+
+def test_folder_that_is_not_there_is_refused(tmp_path):
+    assert read_error(tmp_path / "gone") == (
+        f"The folder '{tmp_path / 'gone'}' does not exist. {LAYOUT} Check the path for a typing "
+        "error."
+    )
+
+
+def test_path_of_a_file_is_refused(tmp_path):
+    path = tmp_path / "data.zip"
+    path.touch()
+    assert read_error(path) == (
+        f"The folder '{path}' is a file, not a folder. {LAYOUT} Check the path for a typing error."
+    )
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-this-name/data", "a" * 300, "a\0b"])
+def test_text_that_can_be_no_path_is_refused(text):
+    assert "does not exist" in read_error(text)
+
+
+def test_other_classes_in_validation_are_refused(tmp_path):
+    write_layout(tmp_path, "train")
+    for name in ("benign", "malignant"):
+        write_image(tmp_path / "validation" / name / "a.png", is_bright_spot=False, seed=1)
+    assert read_error(tmp_path) == (
+        f"The folders of '{tmp_path}' do not hold the same classes (train: calcified, "
+        "non-calcified; validation: benign, malignant). Expected the same two class folders in "
+        "each. Rename or add the missing ones."
+    )
+
+
+# Which class is the positive one
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive"),
+    [
+        ("non-calcified", "calcified"),
+        ("Non_Calcified", "Calcified"),
+        ("noncalcified", "calcified"),
+        ("not_calcified", "calcified"),
+        ("normal", "biliary_atresia"),
+        ("benign", "malignant"),
+        ("normal", "abnormal"),
+        ("no_polyp", "polyp"),
+        ("healthy", "ill"),
+        ("negative", "positive"),
+        ("0_normal", "1_polyp"),
+        # No name speaks of absence, or both do: the second in alphabetical order.
+        ("cyst", "nodule"),
+        ("0", "1"),
+        ("benign", "normal"),
+        ("no_polyp", "not_seen"),
+    ],
+)
+def test_positive_class_is_the_one_that_speaks_of_presence(negative, positive):
+    assert choose_positive_class([negative, positive]) == positive
+    assert choose_positive_class([positive, negative]) == positive
+
+
+def test_positive_class_can_be_chosen(data_dir):
+    index = read(data_dir, positive_class="non-calcified")
+    assert index.class_names == ("calcified", "non-calcified")
+    assert (index.images["label"] == index.images["path"].str.startswith("non")).all()
+
+
+def test_positive_class_that_is_not_there_is_refused(data_dir):
+    assert read_error(data_dir, positive_class="polyp") == (
+        "There is no class 'polyp'. Expected one of: calcified, non-calcified. Correct "
+        "data.positive_class. Received: positive_class='polyp'"
+    )
+
+
+# Who is the patient
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("patient-012_1.png", "patient-012"),
+        ("Patient12b.png", "Patient12"),
+        ("case 7.png", "case 7"),
+        ("subj_3-x.png", "subj_3"),
+    ],
+)
+def test_patient_is_recognised_at_the_start_of_the_name(data_dir, name, group):
+    write_image(data_dir / "calcified" / name, is_bright_spot=True, seed=1)
+    images = read(data_dir).images.set_index("path")
+    assert images.loc[f"calcified/{name}", "group"] == group
+
+
+def test_one_name_without_a_patient_makes_all_unknown(data_dir):
+    write_image(data_dir / "calcified" / "scan.png", is_bright_spot=True, seed=1)
+    index = read(data_dir)
+    assert not index.has_groups
+    assert (index.images["group"] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "group"), [(r"patient-(\d+)_", "01"), (r"nt-\d+", "nt-01"), (r"(?<=-)\d(\d)", "1")]
+)
+def test_patient_pattern_gives_its_first_bracket_or_the_whole(data_dir, pattern, group):
+    images = read(data_dir, group_pattern=pattern).images.set_index("path")
+    assert images.loc["calcified/patient-01_0.png", "group"] == group
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"^patient-(\d+)_", r"^(?:patient-(\d+))?", r"^(patient-\d+|)"]
+)
+def test_patient_pattern_must_find_a_patient_in_every_name(data_dir, pattern):
+    write_image(data_dir / "calcified" / "scan.png", is_bright_spot=True, seed=1)
+    assert read_error(data_dir, group_pattern=pattern) == (
+        "The patient pattern finds no patient in 1 of 21 file names, the first being 'scan.png'. "
+        "Expected a match in every name. Correct data.group_pattern or rename the files. "
+        f"Received: group_pattern={pattern!r}"
+    )
+
+
+# How the images are divided
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [("train", "validation"), ("training", "val"), ("Train", "Valid"), ("TRAIN", "VALIDATION")],
+)
+def test_folders_named_after_the_splits_are_taken_as_they_are(tmp_path, train, validation):
+    write_layout(tmp_path, train, validation, "test")
+    images = read(tmp_path).images
+    assert len(images) == 12
+    names = {"train": train, "validation": validation, "test": "test"}
+    assert all(row.path.split("/")[0] == names[row.split] for row in images.itertuples())
+
+
+def test_train_alone_is_divided_and_test_stays_untouched(tmp_path):
+    write_layout(tmp_path, "train", "test")
+    images = read(tmp_path).images
+    assert (images["path"].str.startswith("test/") == (images["split"] == "test")).all()
+    divided = images[images["split"] != "test"]
+    assert set(divided["split"]) == {"train", "validation"}
+
+
+def test_quarter_of_ten_patients_is_one_of_each_class(data_dir):
+    # 2.5 of the ten images of a class are wanted; one patient has two, two patients have four.
+    chosen = read(data_dir, validation_fraction=0.25).select("validation")
+    assert chosen.groupby("label")["group"].nunique().tolist() == [1, 1]
+    assert len(chosen) == 4
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.25, 0.5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_split_keeps_each_patient_on_one_side_and_the_fraction_within_one(
+    uneven_dir, fraction, seed
+):
+    images = read(uneven_dir, validation_fraction=fraction, seed=seed).images
+    patients = images.groupby("group").agg(
+        label=("label", lambda labels: round(labels.mean())),
+        size=("label", "size"),
+        num_splits=("split", "nunique"),
+        split=("split", "first"),
+    )
+    assert (patients["num_splits"] == 1).all()
+    for _, one_class in patients.groupby("label"):
+        num_kept = one_class["size"][one_class["split"] == "validation"].sum()
+        largest = one_class["size"].max()
+        assert 0 < num_kept < one_class["size"].sum()
+        assert abs(num_kept - fraction * one_class["size"].sum()) <= largest
+
+
+def test_split_without_known_patients_is_stratified_by_image(tmp_path):
+    for number in range(40):
+        path = tmp_path / ("ill" if number < 8 else "healthy") / f"{number}.png"
+        write_image(path, is_bright_spot=False, seed=number, size_px=4)
+    assert read(tmp_path).select("validation")["label"].value_counts().to_dict() == {0: 8, 1: 2}
+
+
+def test_seed_alone_decides_the_split(uneven_dir):
+    def divide(seed):
+        return tuple(read(uneven_dir, seed=seed).images["split"])
+
+    assert divide(3) == divide(3)
+    assert len({divide(seed) for seed in range(4)}) == 4
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_split_does_not_depend_on_the_order_of_the_file_system(tmp_path, monkeypatch, split):
+    folder = tmp_path / "data"
+    write_classes(folder / split)
+    for name in ("b/patient-21.png", "a/patient-23.png", "a/patient-25.png"):
+        write_image(folder / split / "calcified" / name, is_bright_spot=True, seed=1)
+    expected = read(folder).images
+    walk, iterdir = os.walk, Path.iterdir
+
+    def walk_backwards(top, *args, **kwargs):
+        for root, folders, names in walk(top, *args, **kwargs):
+            folders.sort(reverse=True)
+            yield root, folders, sorted(names, reverse=True)
+
+    monkeypatch.setattr(os, "walk", walk_backwards)
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(sorted(iterdir(path), reverse=True)))
+    assert read(folder).images.equals(expected)
+
+
+def test_split_does_not_depend_on_where_the_folder_lies(data_dir, tmp_path):
+    moved = shutil.copytree(data_dir, tmp_path / "elsewhere")
+    assert read(moved).images.equals(read(data_dir).images)
+
+
+@pytest.mark.parametrize("num_patients", [2, 3])
+def test_too_few_patients_cannot_be_divided(tmp_path, num_patients):
+    write_classes(tmp_path, num_patients=num_patients)
+    missing = "non-calcified" if num_patients == 2 else "calcified"
+    assert read_error(tmp_path) == (
+        f"There is no image of class '{missing}' for validation. {NOT_DIVIDED}"
+    )
+
+
+def test_two_patients_of_each_class_are_enough(tmp_path):
+    index = read(write_classes(tmp_path, num_patients=4))
+    assert index.images.groupby(["split", "label"])["group"].nunique().tolist() == [1, 1, 1, 1]
+
+
+def test_label_is_a_number_and_the_row_number_is_the_image_number(data_dir):
+    images = read(data_dir).images
+    assert np.issubdtype(images["label"].dtype, np.integer)
+    assert list(images.index) == list(range(20))
+    validation = read(data_dir).select("validation")
+    assert validation.equals(images.loc[validation.index])

@@ -1,0 +1,97 @@
+import pytest
+
+from polyp_core.words import (
+    get_main_level,
+    say_auc,
+    say_count,
+    say_duration,
+    say_percent,
+    say_worth,
+)
+
+UNDEFINED = {"value": None, "low": None, "high": None, "n": 0}
+
+
+def make_metric(value: float, low: float, high: float, n: int = 200) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high, "n": n}
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        (make_metric(0.84, 0.761, 0.899), "84 % (76–90)"),
+        (make_metric(1.0, 0.981, 1.0), "100 % (98–100)"),
+        (make_metric(199 / 200, 0.972, 0.9991), "99 % (97–99)"),
+        (make_metric(0.0, 0.0, 0.019), "0 % (0–2)"),
+        (make_metric(1 / 1000, 0.0002, 0.0056), "1 % (1–1)"),
+        (UNDEFINED, "not defined"),
+    ],
+)
+def test_percent_is_100_only_for_all_and_0_only_for_none(metric, text):
+    assert say_percent(metric) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [(make_metric(0.912, 0.838, 0.971), "0.91 (0.84–0.97)"), (UNDEFINED, "not defined")],
+)
+def test_auc_has_two_digits_and_its_interval(metric, text):
+    assert say_auc(metric) == text
+
+
+def test_worth_is_one_sentence_with_count_interval_and_baseline():
+    level = {
+        "accuracy": make_metric(11 / 12, 0.646, 0.985, 12),
+        "majority_accuracy": make_metric(7 / 12, 0.32, 0.81, 12),
+    }
+    assert say_worth(level, "patients") == (
+        "11 of 12 patients right, 92 % (95 % interval 65 to 98); always answering the more "
+        "frequent class would get 58 %"
+    )
+
+
+def test_worth_of_nearly_all_right_is_not_100_percent():
+    level = {
+        "accuracy": make_metric(999 / 1000, 0.9944, 0.9998, 1000),
+        "majority_accuracy": make_metric(0.5, 0.47, 0.53, 1000),
+    }
+    assert say_worth(level, "images").startswith(
+        "999 of 1000 images right, 99 % (95 % interval 99 to 99);"
+    )
+
+
+def test_patients_are_quoted_where_they_are_known():
+    assert get_main_level({"image": {"n": 1}, "patient": {"n": 2}}) == ({"n": 2}, "patients")
+    assert get_main_level({"image": {"n": 1}}) == ({"n": 1}, "images")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "about 1 s"),
+        (1.4, "about 1 s"),
+        (59, "about 59 s"),
+        (60, "about 1 min"),
+        (170, "about 3 min"),
+        (89 * 60, "about 89 min"),
+        (90 * 60, "about 1.5 h"),
+        (10 * 3600, "about 10.0 h"),
+    ],
+)
+def test_duration_has_the_unit_that_fits(seconds, text):
+    assert say_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1 thousand"),
+        (98_000, "98 thousand"),
+        (999_999, "1.0 million"),
+        (5_046_369, "5.0 million"),
+    ],
+)
+def test_count_is_said_in_thousands_and_millions(number, text):
+    assert say_count(number) == text

@@ -1,0 +1,63 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from polyp_core import workspace
+from polyp_core.phantom import write_demo_data
+from polyp_core.runs import Run
+
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    "Home": None,
+    "Data": "pages/data.py",
+    "Train": "pages/train.py",
+    "Predict": "pages/predict.py",
+}
+
+
+@pytest.fixture(scope="session")
+def drawn_demo_data(tmp_path_factory) -> Path:
+    """A small demo set, drawn once for all tests."""
+    folder = tmp_path_factory.mktemp("demo") / "demo-data"
+    write_demo_data(folder, num_patients=8)
+    return folder
+
+
+@pytest.fixture
+def demo_data(drawn_demo_data, workspace_dir) -> Path:
+    """The demo set in this test's workspace."""
+    shutil.copytree(drawn_demo_data, workspace.get_demo_data_dir())
+    return workspace.get_demo_data_dir()
+
+
+@pytest.fixture
+def open_page(demo_data):
+    """Open a page as its own address does, and be sure that nothing went wrong."""
+
+    def open_(name: str, **state) -> AppTest:
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        for key, value in state.items():
+            app.session_state[key] = value
+        app.run()
+        if PAGES[name] is not None:
+            app.switch_page(PAGES[name]).run()
+        assert not app.exception, app.exception
+        return app
+
+    return open_
+
+
+@pytest.fixture
+def own_run(finished_run, workspace_dir) -> Run:
+    """A copy of the finished run among the workspace's runs, free to be changed."""
+    directory = workspace.get_runs_dir() / "own"
+    shutil.copytree(finished_run.directory, directory)
+    return Run(directory)
+
+
+def read_texts(app: AppTest) -> str:
+    """Everything the page says."""
+    kinds = ("title", "subheader", "markdown", "caption", "success", "warning", "error", "info")
+    return "\n".join(element.value for kind in kinds for element in getattr(app, kind))
