@@ -1,4 +1,4 @@
-"""What each preset gives and costs on a folder: `python benchmarks/presets.py DATA [options]`.
+"""What each preset gives and costs on a folder: `python -m benchmarks.presets DATA`.
 
 Prints the median over split seeds of validation AUC and accuracy (by patient where known), beside
 the majority baseline, and the wall time of the whole run, worker start and conversion included.

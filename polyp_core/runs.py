@@ -10,9 +10,9 @@ stop                            written by whoever wants the worker to stop
 
 import json
 import os
-import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,9 +173,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
     A reader sees the old content or the new, never a part.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=f"-{path.name}")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".writing-{uuid.uuid4().hex}-{path.name}")
     try:
         write(temporary)
         with temporary.open("rb") as file:

@@ -88,6 +88,8 @@ def main(run_dir: Path) -> int:
 def _work(run: Run) -> int:
     # Being asked politely to end is the same as being asked to stop.
     signal.signal(signal.SIGTERM, lambda *_: run.path("stop").touch())
+    for left_over in run.directory.glob(".writing-*"):  # of a worker that was killed
+        left_over.unlink()
     status = StatusWriter(run)
     status.write(state="running", message="Starting TensorFlow, about 5 s")
     try:

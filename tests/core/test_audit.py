@@ -169,7 +169,9 @@ def test_one_is_said_in_the_singular(clean_dir):
     (clean_dir / "train/calcified/patient-90.png").touch()
     titles = [finding.title for finding in find_findings(read(clean_dir))]
     assert len(titles) == 3
-    assert [title for title in titles if title.startswith(("1 images", "1 patients", "1 files"))] == []
+    assert [
+        title for title in titles if title.startswith(("1 images", "1 patients", "1 files"))
+    ] == []
 
 
 @pytest.mark.parametrize("n", [1, 5, 12, 40, 250])

@@ -1,0 +1,133 @@
+"""A freshly started server and a real Chromium."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import wait_until
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOW_TO_GET_CHROMIUM = (
+    "no Chromium found, so the browser journeys are skipped; `apt-get install chromium` (or your "
+    "system's package) brings it, or set POLYP_CHROMIUM to its path"
+)
+
+
+def find_chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return os.environ.get("POLYP_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = find_chromium()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI a skipped journey is a failure: {HOW_TO_GET_CHROMIUM}")
+        pytest.skip(HOW_TO_GET_CHROMIUM)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Server:
+    """A running app."""
+
+    process: subprocess.Popen
+    url: str
+    workspace: Path
+    log: Path
+
+    def read_memory_mb(self) -> float:
+        return psutil.Process(self.process.pid).memory_info().rss / 2**20
+
+    def list_libraries(self) -> str:
+        """Every file that the process has mapped, shared libraries included (Linux)."""
+        return Path(f"/proc/{self.process.pid}/maps").read_text()
+
+
+@pytest.fixture
+def start_server(tmp_path) -> Iterator:
+    """Start servers, each on a free port and with its own workspace; they end with the test."""
+    servers: list[Server] = []
+
+    def start(workspace: Path | None = None) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        workspace = workspace or tmp_path / "workspace"
+        log = tmp_path / f"server-{port}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"],
+                cwd=ROOT,
+                env=os.environ | {"POLYP_WORKSPACE": str(workspace)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        server = Server(process, f"http://127.0.0.1:{port}", workspace, log)
+        servers.append(server)
+        wait_until(lambda: is_healthy(server), f"the server: {log}")
+        return server
+
+    yield start
+    for server in servers:
+        server.process.terminate()
+        server.process.wait(timeout=20)
+
+
+def is_healthy(server: Server) -> bool:
+    try:
+        with urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=1) as answer:
+            return answer.read() == b"ok"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def page(browser):
+    """A browser page that notes every request off this machine and every script error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.foreign_requests, page.script_errors = [], []
+    page.on("request", lambda request: note_request(page, request.url))
+    page.on("pageerror", lambda error: page.script_errors.append(str(error)))
+    yield page
+    context.close()
+
+
+def note_request(page, url: str) -> None:
+    if not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+        page.foreign_requests.append(url)
+
+
+def open_page(page, server: Server, path: str) -> None:
+    page.goto(f"{server.url}/{path}")
+    wait_for_rest(page)
+
+
+def wait_for_rest(page) -> None:
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")

@@ -1,0 +1,158 @@
+"""What a person does, in a real browser."""
+
+import json
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from polyp_core.runs import list_runs
+from tests.conftest import wait_until
+from tests.e2e.conftest import open_page, wait_for_rest
+
+pytestmark = pytest.mark.e2e
+NAMES = ("Home", "Data", "Train", "Predict")
+PAGES = {
+    "": "From a folder of ultrasound images to a classifier you can trust",
+    "data": "Data",
+    "train": "Train",
+    "predict": "Predict",
+}
+
+
+@pytest.mark.parametrize("path", list(PAGES))
+def test_a_deep_link_on_a_fresh_server_shows_the_whole_page(page, start_server, path):
+    """The trap of a folder named pages/: the first deep link skips app.py."""
+    server = start_server()
+    open_page(page, server, path)
+    expect(page.get_by_role("heading", level=1)).to_have_text(PAGES[path])
+    links = page.get_by_test_id("stSidebar").get_by_test_id("stPageLink")
+    # A Material icon is text too, so the names are looked for at the end.
+    expect(links).to_have_text([re.compile(f"{name}$") for name in NAMES])
+    name = {"": "Home"}.get(path, path.capitalize())
+    expect(page).to_have_title(f"{name} · Polyp")
+    # Drawing the demo images on the first start is part of it.
+    if path in ("", "data"):
+        expect(
+            page.get_by_text("Look at the data" if path == "" else "Fit to train")
+        ).to_be_visible()
+    assert page.foreign_requests == []
+    assert page.script_errors == []
+
+
+def count_points(page) -> int:
+    """Epochs on the validation curve of the first chart."""
+    return page.evaluate(
+        "() => { const p = document.querySelector('.js-plotly-plot');"
+        "return p && p._fullData && p._fullData.length > 1 ? p._fullData[1].x.length : 0 }"
+    )
+
+
+def test_the_whole_loop(page, start_server):
+    server = start_server()
+
+    # Data: a control moves, the pictures follow.
+    open_page(page, server, "data")
+    pictures = page.get_by_test_id("stImage").locator("img")
+    expect(pictures).to_have_count(17)
+    before = [pictures.nth(n).get_attribute("src") for n in range(17)]
+    slider = page.get_by_role("slider", name="Rotation (°)")
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(pictures.nth(1)).not_to_have_attribute("src", before[1])
+    after = [pictures.nth(n).get_attribute("src") for n in range(17)]
+    assert after[0] == before[0]
+    page.get_by_role("button", name="Train on these images").click()
+
+    # Train: three epochs, the curve grows, a reload in the middle changes nothing.
+    expect(page.get_by_role("heading", level=1)).to_have_text("Train")
+    expect(page.get_by_text("Other than in the preset: Rotation 16 °")).to_be_visible()
+    epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
+    epochs.fill("3")
+    epochs.press("Enter")
+    expect(page.get_by_text("Epochs 3")).to_be_visible()
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    (run,) = list_runs(server.workspace / "runs")
+    wait_until(lambda: count_points(page) >= 1, "the first point of the curve")
+    seen_before_reload = count_points(page)
+    page.reload()
+    wait_for_rest(page)
+    expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
+    expect(page.get_by_text("patients right")).to_be_visible(timeout=120_000)
+    wait_until(lambda: count_points(page) == 3, "three points on the curve")
+    assert 1 <= seen_before_reload <= 3
+    assert len(list_runs(server.workspace / "runs")) == 1
+
+    # Predict: two images dropped, two answers with their overlays.
+    page.get_by_test_id("stSidebar").get_by_text("Predict").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Predict")
+    files = [
+        sorted((server.workspace / "demo-data" / name).glob("*.png"))[0]
+        for name in ("calcified", "non-calcified")
+    ]
+    drop_files(page, files)
+    answers = page.get_by_text("Probability of calcified:")
+    expect(answers).to_have_count(2)
+    expect(page.get_by_test_id("stImage").locator("img")).to_have_count(4)
+    expect(page.get_by_text("For research and teaching, not for diagnosis.")).to_be_visible()
+
+    assert page.foreign_requests == []
+    assert page.script_errors == []
+    libraries = server.list_libraries()
+    assert "litert" in libraries
+    assert "tensorflow_framework" not in libraries
+    assert server.read_memory_mb() < 400
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "will be removed" not in log
+
+
+def drop_files(page, paths) -> None:
+    """Drag and drop, as a person does it: a drop event with the files on the drop zone."""
+    contents = [{"name": path.name, "bytes": list(path.read_bytes())} for path in paths]
+    transfer = page.evaluate_handle(
+        """files => {
+            const transfer = new DataTransfer();
+            for (const file of JSON.parse(files)) {
+                const bytes = new Uint8Array(file.bytes);
+                transfer.items.add(new File([bytes], file.name, {type: 'image/png'}));
+            }
+            return transfer;
+        }""",
+        json.dumps(contents),
+    )
+    zone = page.get_by_test_id("stFileUploaderDropzone")
+    zone.dispatch_event("drop", {"dataTransfer": transfer})
+
+
+def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server):
+    first = start_server()
+    open_page(page, first, "train")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    (run,) = list_runs(first.workspace / "runs")
+    first.process.kill()
+    first.process.wait()
+    time.sleep(1)
+    assert run.is_alive()
+
+    second = start_server(first.workspace)
+    open_page(page, second, "train")
+    expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped. Every finished epoch")).to_be_visible(timeout=60_000)
+    assert run.read_status()["state"] == "stopped"
+
+
+def test_a_visitor_never_sees_a_traceback(page, start_server, tmp_path):
+    """A typed folder that cannot be used is one calm sentence."""
+    server = start_server()
+    open_page(page, server, "data")
+    page.get_by_text("My own folder").click()
+    folder = page.get_by_role("textbox", name="Folder on this computer")
+    folder.fill(str(tmp_path / "nothing here"))
+    folder.press("Enter")
+    expect(page.get_by_text("does not exist. Expected two class folders")).to_be_visible()
+    assert page.get_by_test_id("stException").count() == 0
