@@ -26,10 +26,10 @@ def say_accuracy(run: Run) -> str:
 
 
 ui.begin_page("Home")
-st.title("From a folder of ultrasound images to a classifier you can trust")
+st.title("From your images to a classifier you can trust")
 st.caption(
-    "Calcified or not, or any two classes. Look at your data, train, and ask the model about new "
-    "images, all on this computer and without writing code."
+    "Ultrasound, calcified or not, or any two classes: look at the data, train, and ask the model "
+    "about new images. All on this computer, without writing code."
 )
 
 index = None

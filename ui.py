@@ -161,7 +161,7 @@ def show_setting(section_name: str, name: str) -> None:
     st.session_state.setdefault(key, getattr(section, name))
     options: dict[str, Any] = {"key": key, "help": limits["help"], "persist_state": "session"}
     if item.type is bool:
-        st.toggle(label, **options)
+        st.toggle(label, **options, wrap=True)
     elif limits["choices"]:
         st.selectbox(label, limits["choices"], **options)
     elif item.type is str:
@@ -339,8 +339,10 @@ def show_credentials(run: Run) -> None:
     """What a model's validation was, in one sentence."""
     metrics = run.read_metrics()
     if metrics is not None:
+        level, unit = words.get_main_level(metrics)
         st.caption(
-            f":material/verified: Validation: {words.say_worth(*words.get_main_level(metrics))}."
+            f":material/verified: Validation: {words.say_worth(level, unit)}. "
+            f"{words.say_doubt(level)}"
         )
 
 

@@ -73,8 +73,17 @@ def show_results(
             format="%d %%",
             width=260,
             key="opacity",
-            help="How strongly the evidence is laid over the picture. Bright means: this place "
-            f"speaks for {classifier.class_names[1]}. No colour means no such evidence.",
+            help="How strongly the evidence is laid over the picture. Where there is no colour, "
+            "there is no evidence.",
+        )
+        direction = st.segmented_control(
+            "Evidence for",
+            list(reversed(classifier.class_names)),
+            default=classifier.class_names[1],
+            required=True,
+            key="direction",
+            help="Grad-CAM: the places whose features raise (or lower) the probability. One scale "
+            "for all images of a model, so weak evidence looks weak.",
         )
         page = 1
         if len(results) > PER_PAGE:
@@ -94,20 +103,23 @@ def show_results(
             if isinstance(result, ImageError):
                 ui.show_problem(str(result))
             else:
-                show_prediction(name, result, classifier, opacity / 100)
+                show_prediction(name, result, classifier, opacity / 100, direction)
 
 
 def show_prediction(
-    name: str, prediction: Prediction, classifier: Classifier, opacity: float
+    name: str, prediction: Prediction, classifier: Classifier, opacity: float, direction: str
 ) -> None:
     """Picture, overlay, the answer in words and its probability."""
     picture_column, overlay_column, answer_column = st.columns([2, 2, 3], gap="medium")
-    overlay = draw_overlay(prediction.picture, prediction.saliency, opacity)
     positive = classifier.class_names[1]
+    overlay = draw_overlay(
+        prediction.picture, prediction.saliency, opacity, positive=direction == positive
+    )
     with picture_column:
         ui.show_image(prediction.picture, f"The image {name}")
     with overlay_column:
-        ui.show_image(overlay, f"The image {name} with the evidence for {positive} in colour")
+        ui.show_image(overlay, f"The image {name} with the evidence for {direction} in colour")
+        st.caption(f"Bright: speaks for {ui.escape(direction)}")
     with answer_column:
         st.caption(ui.escape(name))
         st.subheader(ui.escape(prediction.class_name.capitalize()), anchor=False)

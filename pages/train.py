@@ -137,7 +137,7 @@ def show_outcome(run: Run, status: dict[str, object]) -> None:
             st.metric("Sensitivity", words.say_percent(level["sensitivity"]), border=True)
             st.metric("Specificity", words.say_percent(level["specificity"]), border=True)
             st.metric("AUC", words.say_auc(level["auc"]), border=True)
-        st.write(f"Validation: {words.say_worth(level, unit)}.")
+        st.write(f"Validation: {words.say_worth(level, unit)}. {words.say_doubt(level)}")
         ui.show_notice()
         st.page_link(
             "pages/predict.py", label="Classify images with it", icon=":material/arrow_forward:"

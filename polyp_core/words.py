@@ -39,6 +39,16 @@ def say_worth(level: Mapping[str, Plain], unit: str) -> str:
     )
 
 
+def say_doubt(level: Mapping[str, Plain]) -> str:
+    """What the interval does not allow to claim, or nothing where it clears the baseline."""
+    accuracy, majority = level["accuracy"], level["majority_accuracy"]
+    if accuracy["n"] == 0 or accuracy["low"] > majority["value"]:
+        return ""
+    if accuracy["value"] <= majority["value"]:
+        return "It is no better than that: train longer, or look at the data again."
+    return "The interval still holds that number: more images would be needed to be sure."
+
+
 def get_main_level(metrics: Mapping[str, Any]) -> tuple[Mapping[str, Plain], str]:
     """The metrics to quote and what they count: patients where they are known, else images."""
     if "patient" in metrics:

@@ -4,6 +4,7 @@ from polyp_core.words import (
     get_main_level,
     say_auc,
     say_count,
+    say_doubt,
     say_duration,
     say_percent,
     say_worth,
@@ -95,3 +96,17 @@ def test_duration_has_the_unit_that_fits(seconds, text):
 )
 def test_count_is_said_in_thousands_and_millions(number, text):
     assert say_count(number) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "expected"),
+    [
+        (0.9, 0.8, ""),
+        (0.8, 0.6, "The interval still holds that number: more images would be needed to be sure."),
+        (0.7, 0.5, "It is no better than that: train longer, or look at the data again."),
+    ],
+)
+def test_doubt_is_said_where_the_interval_does_not_clear_the_baseline(value, low, expected):
+    accuracy = {"value": value, "low": low, "high": 1.0, "n": 20}
+    majority = {"value": 0.7, "low": 0.5, "high": 0.8, "n": 20}
+    assert say_doubt({"accuracy": accuracy, "majority_accuracy": majority}) == expected

@@ -14,7 +14,7 @@ from tests.e2e.conftest import open_page, wait_for_rest
 pytestmark = pytest.mark.e2e
 NAMES = ("Home", "Data", "Train", "Predict")
 PAGES = {
-    "": "From a folder of ultrasound images to a classifier you can trust",
+    "": "From your images to a classifier you can trust",
     "data": "Data",
     "train": "Train",
     "predict": "Predict",
