@@ -3,11 +3,11 @@
 import numpy as np
 import streamlit as st
 
-import charts
 import ui
 from polyp_core import words, workspace
 from polyp_core.prediction import draw_overlay
 from polyp_core.runs import Run
+from ui import charts
 
 
 def crop(picture: np.ndarray) -> np.ndarray:

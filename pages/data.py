@@ -3,7 +3,6 @@
 import numpy as np
 import streamlit as st
 
-import charts
 import ui
 from polyp_core import audit
 from polyp_core.augmentation import augment_image
@@ -11,6 +10,7 @@ from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.images import fit_image
 from polyp_core.presets import PRESETS
+from ui import charts
 
 NUM_SAMPLES = 16
 VIEWS = {"one": "One image in 16 epochs", "many": "16 images in epoch 1"}

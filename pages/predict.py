@@ -6,12 +6,12 @@ import io
 
 import streamlit as st
 
-import charts
 import ui
 from polyp_core import workspace
 from polyp_core.errors import ImageError
 from polyp_core.prediction import Classifier, Prediction, draw_overlay
 from polyp_core.runs import Run
+from ui import charts
 
 PER_PAGE = 10
 

@@ -4,12 +4,12 @@ from typing import Literal
 
 import streamlit as st
 
-import charts
 import ui
 from polyp_core import jobs, words, workspace
 from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS, Preset
 from polyp_core.runs import FINAL_STATES, Run, list_runs
+from ui import charts
 
 STATES: dict[str, tuple[str, Literal["gray", "primary", "green", "yellow", "red"]]] = {
     "queued": (":material/hourglass_empty:", "gray"),

@@ -16,7 +16,7 @@ ORDER = [
 ]  # fmt: skip
 HEAVY = {"models", "training", "serving", "worker"}
 CORE = sorted((ROOT / "polyp_core").rglob("*.py"))
-SCREENS = [ROOT / "app.py", ROOT / "ui.py", ROOT / "charts.py", *(ROOT / "pages").glob("*.py")]
+SCREENS = [ROOT / "app.py", *(ROOT / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]
 
 
 def get_module(path: Path) -> str:

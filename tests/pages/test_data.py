@@ -114,17 +114,17 @@ def test_a_copy_on_both_sides_is_named(open_page, tmp_path):
 
 def test_the_page_shows_the_very_bytes_that_training_gets(open_page, demo_data, monkeypatch):
     """The PNG sent for epoch 3 decodes to the array that the batch holds."""
-    import ui
+    from ui import pictures
 
     shown: list[np.ndarray] = []
-    encode = ui.encode_png
+    encode = pictures.encode_png
 
     def catch(image):
         png = encode(image)
         shown.append(np.asarray(Image.open(io.BytesIO(png))))
         return png
 
-    monkeypatch.setattr(ui, "encode_png", catch)
+    monkeypatch.setattr(pictures, "encode_png", catch)
     open_page("Data")
     index, preset = read_index(DataConfig(folder=str(demo_data))), get_preset("compact")
     number = index.select("train").query("label == 1").index[0]

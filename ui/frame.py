@@ -1,0 +1,92 @@
+"""The frame of every page: navigation, the one error box, the lines that stand everywhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from polyp_core import words
+from polyp_core.errors import PolypError
+from polyp_core.runs import Run
+from ui.readers import find_active_run
+
+PAGES = (
+    ("app.py", "Home", ":material/home:"),
+    ("pages/data.py", "Data", ":material/imagesmode:"),
+    ("pages/train.py", "Train", ":material/model_training:"),
+    ("pages/predict.py", "Predict", ":material/center_focus_strong:"),
+)
+NOTICE = "For research and teaching, not for diagnosis."
+
+
+def begin_page(title: str) -> None:
+    """Frame and navigation, the same however the page was reached."""
+    st.set_page_config(page_title=f"{title} · Polyp", page_icon=_draw_icon(), layout="wide")
+    with st.sidebar:
+        st.markdown("### Polyp")
+        for path, name, page_icon in PAGES:
+            st.page_link(path, label=name, icon=page_icon, width="stretch")
+        st.space("small")
+        _show_running_run(title)
+        st.caption(
+            ":material/lock: Nothing leaves this computer: images, models and results stay in its "
+            "folders."
+        )
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Show what the user can repair as one calm box; let bugs through."""
+    try:
+        yield
+    except PolypError as error:
+        show_problem(str(error))
+
+
+def show_problem(text: str) -> None:
+    """The one error box. The text may hold file names, so it is shown literally."""
+    st.error(escape(text), icon=":material/error:")
+
+
+def escape(text: str) -> str:
+    """Markdown that shows the text literally; file names may hold anything."""
+    return "".join(f"\\{mark}" if mark in "\\`*_{}[]()#+-.!<>|:$~&" else mark for mark in text)
+
+
+def show_notice() -> None:
+    """The one line that stands on every page with a prediction or a result."""
+    st.caption(f":material/info: {NOTICE}")
+
+
+def show_credentials(run: Run) -> None:
+    """What a model's validation was, in one sentence."""
+    metrics = run.read_metrics()
+    if metrics is not None:
+        level, unit = words.get_main_level(metrics)
+        st.caption(
+            f":material/verified: Validation: {words.say_worth(level, unit)}. "
+            f"{words.say_doubt(level)}"
+        )
+
+
+@st.cache_data(show_spinner=False)
+def _draw_icon() -> Image.Image:
+    """The browser tab's icon, a scan sector; a Material icon would be fetched from outside."""
+    icon = np.zeros((64, 64, 4), np.uint8)
+    cv2.ellipse(icon, (32, 4), (54, 54), 0, 50, 130, (0, 119, 106, 255), -1, cv2.LINE_AA)
+    cv2.circle(icon, (32, 40), 8, (230, 159, 0, 255), -1, cv2.LINE_AA)
+    return Image.fromarray(icon)
+
+
+def _show_running_run(title: str) -> None:
+    run = find_active_run()
+    if run is not None and title != "Train":
+        status = run.read_status()
+        st.info(
+            f"**{escape(run.name)}** is training. {escape(status['message'])}",
+            icon=":material/model_training:",
+        )
+        st.page_link("pages/train.py", label="Watch it", icon=":material/visibility:")

@@ -1,0 +1,105 @@
+"""Cached readers of what lies on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from polyp_core import workspace
+from polyp_core.config import DataConfig
+from polyp_core.dataset import Index, read_index
+from polyp_core.images import decode_image
+from polyp_core.prediction import Classifier, Prediction, load_classifier
+from polyp_core.runs import Run, list_runs
+
+
+def load_index(config: DataConfig) -> Index:
+    """The index of a folder, read again only when its files change.
+
+    Raises:
+        DatasetError: As `dataset.read_index`.
+    """
+    with st.spinner("Reading the images …", show_time=True):
+        if config.folder == str(workspace.get_demo_data_dir().resolve()):
+            draw_demo_data()
+        return _read_index(config, _fingerprint(Path(config.folder)))
+
+
+def draw_demo_data() -> None:
+    """Draw the demo images on the first start, with a bar."""
+    if workspace.has_demo_data():
+        return
+    bar = st.progress(0.0, text="Drawing the demo images, once …")
+
+    def show(done: int, total: int) -> None:
+        bar.progress(done / total, text=f"Drawing demo image {done} of {total}, once …")
+
+    workspace.ensure_demo_data(show)
+    bar.empty()
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _read_index(config: DataConfig, fingerprint: int) -> Index:
+    return read_index(config)
+
+
+def _fingerprint(folder: Path) -> int:
+    """Changes when a file in the folder comes, goes or is written."""
+    if not folder.is_dir():
+        return 0
+    stats = [(str(path), path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return hash(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
+
+
+def open_classifier(run: Run) -> Classifier:
+    """A run's classifier, loaded once for all sessions.
+
+    Raises:
+        ModelError: As `prediction.load_classifier`.
+    """
+    return _load_classifier(str(run.directory), str(run.read_serving().get("sha256")))
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _load_classifier(directory: str, sha256: str) -> Classifier:
+    return load_classifier(Run(Path(directory)))
+
+
+@st.cache_data(max_entries=50, show_spinner=False, scope="session")
+def classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction:
+    """One upload's prediction, kept for the session so that moving a slider costs nothing."""
+    return _load_classifier(directory, sha256).classify(data, name)
+
+
+def find_active_run() -> Run | None:
+    """The run that trains now, whoever started it."""
+    for run in list_runs(workspace.get_runs_dir())[:20]:
+        if run.read_status()["state"] in ("queued", "running"):
+            return run
+    return None
+
+
+def name_run(run: Run) -> str:
+    """What a run is called on the screen."""
+    if run == workspace.DEMO_RUN:
+        return "Demo model (synthetic images)"
+    return run.name
+
+
+@st.cache_data(max_entries=200, max_size="200MB", show_spinner=False)
+def read_picture(path: str) -> np.ndarray:
+    """An image file of the data set at its full size.
+
+    Raises:
+        ImageError: As `images.decode_image`.
+    """
+    return decode_image(Path(path))
+
+
+def list_demo_pictures() -> list[Path]:
+    """Images of the demo set that the demo model has never seen, the classes taking turns."""
+    folder = workspace.get_demo_data_dir()
+    rows = workspace.DEMO_RUN.read_index().select("validation")
+    by_class = [rows[rows["label"] == label]["path"] for label in (1, 0)]
+    paths = [folder / path for pair in zip(*by_class, strict=False) for path in pair]
+    return [path for path in paths if path.is_file()]
