@@ -80,6 +80,7 @@ def show_results(
             "Evidence for",
             list(reversed(classifier.class_names)),
             default=classifier.class_names[1],
+            format_func=ui.escape,
             required=True,
             key="direction",
             help="Grad-CAM: the places whose features raise (or lower) the probability. One scale "

@@ -121,6 +121,7 @@ def _start_worker(run: Run) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # its like on Windows
             env=environment,
         )
     _started.append(process)

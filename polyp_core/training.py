@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from polyp_core.config import RunConfig, TrainingConfig
 from polyp_core.dataset import Index
+from polyp_core.errors import RunError
 from polyp_core.metrics import binary_crossentropy, estimate_auc
 from polyp_core.models import build_model, compile_model
 from polyp_core.pipeline import TrainingBatches, load_images
@@ -42,6 +43,7 @@ def train(run: Run, config: RunConfig, index: Index, report: Report) -> None:
     Raises:
         TrainingStopped: When the run's stop file appears; finished epochs are kept.
         DatasetError: If an image is gone or has changed.
+        RunError: If the loss is not a number any more.
     """
     settings = config.training
     keras.utils.set_random_seed(settings.seed)
@@ -58,6 +60,7 @@ def train(run: Run, config: RunConfig, index: Index, report: Report) -> None:
         row = {"epoch": epoch} | _train_epoch(run, model, batches, epoch, settings, report)
         report(message=f"Epoch {epoch}: validating")
         row |= _validate(model, validation_images, validation_labels)
+        _check_finite(row, settings)
         row["seconds"] = round(time.monotonic() - started, 3)
         history = _append_history(run, history, row)
         if settings.keep == "last" or row["val_loss"] <= history["val_loss"].min():
@@ -156,6 +159,15 @@ def _validate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dic
         "val_accuracy": float(((probabilities >= 0.5) == labels).mean()),
         "val_auc": estimate_auc(labels, probabilities).value or 0.0,
     }
+
+
+def _check_finite(row: dict[str, float], settings: TrainingConfig) -> None:
+    if not math.isfinite(row["loss"] + row["val_loss"]):
+        raise RunError(
+            f"The loss is not a number any more in epoch {row['epoch']}: the steps were too large. "
+            "Expected a finite loss; the epochs before are kept. Start a new run with a lower "
+            f"training.learning_rate. Received: learning_rate={settings.learning_rate:g}"
+        )
 
 
 def _has_lost_patience(history: pd.DataFrame, settings: TrainingConfig) -> bool:

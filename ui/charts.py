@@ -1,5 +1,7 @@
 """The figures of the pages, in one look. A function a figure; numbers come from polyp_core."""
 
+import html
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -93,14 +95,13 @@ def draw_counts(index: Index, colours: tuple[str, str], *, is_dark: bool) -> go.
         figure.add_bar(
             y=[_SPLIT_NAMES[split] for split in splits],
             x=counts,
-            name=name,
             orientation="h",
             marker={"color": colours[label], "line": {"width": 0}},
-            text=[f"{count} {name}" for count in counts],
+            text=[f"{count} {html.escape(name)}" for count in counts],
             textposition="inside",
             insidetextanchor="middle",
             insidetextfont={"color": "#FFFFFF" if colours[label] == "#0072B2" else "#141414"},
-            hovertemplate=f"%{{y}}: %{{x}} {name}<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{x}} {html.escape(name)}<extra></extra>",
         )
     figure.update_layout(
         _get_layout(is_dark),
@@ -136,7 +137,7 @@ def draw_probability(
         orientation="h",
         marker={"color": colours[int(is_positive)]},
         width=0.5,
-        hovertemplate=f"probability of {class_names[1]}: %{{x:.1%}}<extra></extra>",
+        hovertemplate=f"probability of {html.escape(class_names[1])}: %{{x:.1%}}<extra></extra>",
     )
     figure.add_vline(
         x=threshold, line={"color": "#E8E8E8" if is_dark else "#1F1F1F", "width": 2, "dash": "dot"}

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from polyp_core.config import TrainingConfig
+from polyp_core.errors import RunError
 from tests.conftest import start_run, wait_for_end
 
 training = pytest.importorskip("polyp_core.training")
@@ -68,3 +69,14 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished_run, 
     _, finished_epochs = training._restore(copy, copy.read_config())
     assert finished_epochs == 2
     assert "epoch-00003.keras is damaged" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_fails_with_a_sentence_and_keeps_what_was_good():
+    settings = TrainingConfig(learning_rate=1.0)
+    with pytest.raises(RunError) as raised:
+        training._check_finite({"epoch": 3, "loss": float("nan"), "val_loss": 0.7}, settings)
+    assert str(raised.value) == (
+        "The loss is not a number any more in epoch 3: the steps were too large. Expected a finite "
+        "loss; the epochs before are kept. Start a new run with a lower training.learning_rate. "
+        "Received: learning_rate=1"
+    )

@@ -34,9 +34,8 @@ def test_a_deep_link_on_a_fresh_server_shows_the_whole_page(page, start_server, 
     expect(page).to_have_title(f"{name} · Polyp")
     # Drawing the demo images on the first start is part of it.
     if path in ("", "data"):
-        expect(
-            page.get_by_text("Look at the data" if path == "" else "Fit to train")
-        ).to_be_visible()
+        text = {"": "Look at the data", "data": "Fit to train:"}[path]
+        expect(page.get_by_text(text, exact=True)).to_be_visible()
     assert page.foreign_requests == []
     assert page.script_errors == []
 
