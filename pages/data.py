@@ -92,7 +92,7 @@ def show_many(index: Index, number: int, draft: RunConfig) -> None:
     """Images of training, each above its augmented self of epoch 1."""
     numbers = list(index.select("train").index)
     start = numbers.index(number)
-    grid = st.grid(8, min_column_width=80, gap="xsmall")
+    grid = st.grid(8, min_column_width=60, gap="xsmall")
     for shown in (numbers[start:] + numbers[:start])[:NUM_SAMPLES]:
         original = read_fitted(index, shown, draft)
         pair = np.concatenate([original, augment(original, shown, 1, draft)])

@@ -27,25 +27,32 @@ def show_new_run(index: Index) -> None:
     for column, preset in zip(st.columns(len(PRESETS)), PRESETS.values(), strict=True):
         with column:
             show_preset(preset, num_images)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    with row:
         ui.show_setting("training", "epochs")
-        draft = ui.get_draft()
-        seconds = PRESETS[draft.preset].ms_per_image / 1000 * num_images * draft.training.epochs
+    changes_line = st.container()
+    with st.expander("All settings", icon=":material/tune:"):
+        for name, section in (("model", "Network"), ("training", "Training")):
+            st.markdown(f"**{section}**")
+            ui.show_settings(name, leave_out=("epochs",))
+        st.caption("The settings of the augmentation stand on the data page, beside the images.")
+    # Last, so that settings which do not fit together can be mended where they stand.
+    draft, preset = ui.get_draft(), PRESETS[ui.get_preset_name()]
+    changes = ui.list_changes(draft)
+    if changes:
+        changes_line.caption(f"Other than in the preset: {', '.join(changes)}")
+    seconds = preset.ms_per_image / 1000 * num_images * draft.training.epochs
+    # The pace was measured with the preset's own network.
+    is_measured = draft.model == preset.config.model
+    with row:
         if st.button("Train", type="primary", icon=":material/play_arrow:", key="train"):
             with st.spinner("Starting TensorFlow, about 5 s …"):
                 run = jobs.start_run(draft, index, workspace.get_runs_dir())
                 jobs.wait_for_worker(run)
             st.session_state["run"] = run.name
             st.rerun()
-        st.caption(f"{num_images} images, {words.say_duration(seconds)} on two cores")
-    changes = ui.list_changes(draft)
-    if changes:
-        st.caption(f"Other than in the preset: {', '.join(changes)}")
-    with st.expander("All settings", icon=":material/tune:"):
-        for name, section in (("model", "Network"), ("training", "Training")):
-            st.markdown(f"**{section}**")
-            ui.show_settings(name, leave_out=("epochs",))
-        st.caption("The settings of the augmentation stand on the data page, beside the images.")
+        estimate = f", {words.say_duration(seconds)} on two cores" if is_measured else ""
+        st.caption(f"{num_images} images{estimate}")
 
 
 def show_preset(preset: Preset, num_images: int) -> None:

@@ -98,7 +98,8 @@ def show_settings(section_name: str, leave_out: tuple[str, ...] = ()) -> None:
 
 def show_setting(section_name: str, name: str) -> None:
     """A widget for one setting; label, bounds, unit and help come from the config."""
-    section = getattr(get_draft(), section_name)
+    # Not from the draft: a setting must stay on the screen when another one is wrong.
+    section = getattr(PRESETS[get_preset_name()].config, section_name)
     item = {item.name: item for item in fields(section)}[name]
     limits, key = item.metadata, _setting_key(section_name, name)
     label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] else "")

@@ -131,3 +131,13 @@ def test_the_page_shows_the_very_bytes_that_training_gets(open_page, demo_data, 
     original = fit_image(decode_image(index.folder / index.images["path"][number]), 128, 1)
     expected = augment_image(original, preset.augmentation, seed=0, epoch=3, image_number=number)
     assert any(np.array_equal(image, expected[..., 0]) for image in shown)
+
+
+@pytest.mark.parametrize("page", ["Data", "Train", "Home"])
+def test_a_wrong_patient_pattern_is_a_calm_box_and_can_be_mended(open_page, tmp_path, page):
+    state = {"source": "folder", "folder": str(write_classes(tmp_path / "own"))}
+    app = open_page(page, **state, **{"setting data.group_pattern": "^(\\d+_"})
+    assert "is not a regular expression" in app.error[0].value
+    if page != "Home":
+        app.text_input(key="setting data.group_pattern").set_value(r"^(patient-\d+)").run()
+        assert not app.error

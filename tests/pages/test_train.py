@@ -107,3 +107,22 @@ def test_a_damaged_run_does_not_hide_the_page(open_page, own_run, content):
     app = open_page("Train", run="own")
     assert len(app.error) == 1
     assert [b for b in app.button if b.key == "train"]
+
+
+def test_settings_that_do_not_fit_together_can_be_mended_where_they_stand(open_page):
+    app = open_page("Train")
+    app.button(key="choose thesis-plus").click().run()
+    app.number_input(key="setting model.image_size_px").set_value(16).run()
+    assert not app.exception
+    assert "do not fit an image of 16 px" in app.error[0].value.replace("\\", "")
+    assert not [b for b in app.button if b.key == "train"]
+    app.number_input(key="setting model.image_size_px").set_value(96).run()
+    assert not app.error
+    assert [b for b in app.button if b.key == "train"]
+
+
+def test_the_estimate_is_given_only_for_the_network_it_was_measured_with(open_page):
+    app = open_page("Train")
+    assert "on two cores" in read_texts(app)
+    app.number_input(key="setting model.image_size_px").set_value(64).run()
+    assert "on two cores" not in read_texts(app)
