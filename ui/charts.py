@@ -47,7 +47,10 @@ def draw_curves(
         figure.add_scatter(
             x=[best["epoch"]],
             y=[best[f"val_{name}"]],
-            mode="markers",
+            mode="markers+text",
+            text=["best"],
+            textposition="bottom center" if is_share else "top center",
+            textfont={"color": accent},
             cliponaxis=False,
             marker={"color": accent, "size": 11, "symbol": "circle-open", "line": {"width": 2.5}},
             hovertemplate="epoch %{x}: lowest validation loss<extra></extra>",
