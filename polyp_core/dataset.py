@@ -107,6 +107,18 @@ def read_index(config: DataConfig, on_progress: Callable[[int, int], None] | Non
     )
 
 
+def fingerprint_folder(folder: str) -> int:
+    """A number that changes when an image comes, goes or is written; no file is opened.
+
+    Raises:
+        DatasetError: If the folder is not there or not in a known layout.
+    """
+    root = _resolve_folder(folder)
+    files, _, _ = _find_files(root)
+    stats = [(file.path, os.stat(root / file.path)) for file in files]
+    return hash(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
+
+
 def choose_positive_class(classes: list[str], wanted: str = "") -> str:
     """Which of two class names is the positive one.
 
@@ -156,9 +168,7 @@ def _find_files(folder: Path) -> tuple[list[_File], int, bool]:
     """Image files with class and split; how many others; whether the folder brings its split."""
     subfolders = _list_folders(folder)
     split_folders = [path for path in subfolders if path.name.lower() in _SPLIT_FOLDERS]
-    used = split_folders or subfolders
-    # Whatever lies beside the folders that are used.
-    num_other_files = len(_list_files(folder)) - sum(len(_list_files(path)) for path in used)
+    num_other_files = _count_loose_files(folder) if split_folders else 0
     files: list[_File] = []
     for path in split_folders or [folder]:
         found, others = _find_classes(folder, path, _SPLIT_FOLDERS.get(path.name.lower(), ""))
@@ -193,7 +203,7 @@ def _find_classes(folder: Path, parent: Path, split: str) -> tuple[list[_File], 
             f"{_LAYOUT} "
             "Sort the images into two folders named after their classes."
         )
-    files, num_other_files = [], 0
+    files, num_other_files = [], _count_loose_files(parent)
     for class_folder in class_folders:
         paths = _list_files(class_folder)
         images = [path for path in paths if path.suffix.lower() in SUFFIXES]
@@ -216,6 +226,10 @@ def _list_folders(folder: Path) -> list[Path]:
     except OSError as error:
         raise _refused(folder, error) from error
     return sorted(paths)
+
+
+def _count_loose_files(folder: Path) -> int:
+    return sum(path.is_file() and not _is_hidden(path.name) for path in folder.iterdir())
 
 
 def _refused(folder: Path, error: OSError) -> DatasetError:

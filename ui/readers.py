@@ -7,7 +7,7 @@ import streamlit as st
 
 from polyp_core import workspace
 from polyp_core.config import DataConfig
-from polyp_core.dataset import Index, read_index
+from polyp_core.dataset import Index, fingerprint_folder, read_index
 from polyp_core.images import decode_image
 from polyp_core.prediction import Classifier, Prediction, load_classifier
 from polyp_core.runs import Run, list_runs
@@ -22,7 +22,7 @@ def load_index(config: DataConfig) -> Index:
     with st.spinner("Reading the images …", show_time=True):
         if config.folder == str(workspace.get_demo_data_dir().resolve()):
             draw_demo_data()
-        return _read_index(config, _fingerprint(Path(config.folder)))
+        return _read_index(config, fingerprint_folder(config.folder))
 
 
 def draw_demo_data() -> None:
@@ -41,14 +41,6 @@ def draw_demo_data() -> None:
 @st.cache_data(max_entries=4, show_spinner=False)
 def _read_index(config: DataConfig, fingerprint: int) -> Index:
     return read_index(config)
-
-
-def _fingerprint(folder: Path) -> int:
-    """Changes when a file in the folder comes, goes or is written."""
-    if not folder.is_dir():
-        return 0
-    stats = [(str(path), path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
-    return hash(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
 
 
 def open_classifier(run: Run) -> Classifier:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from polyp_core.config import DataConfig
-from polyp_core.dataset import Index, choose_positive_class, read_index
+from polyp_core.dataset import Index, choose_positive_class, fingerprint_folder, read_index
 from polyp_core.errors import DatasetError
 from tests.conftest import write_classes, write_image
 
@@ -442,3 +442,23 @@ def test_label_is_a_number_and_the_row_number_is_the_image_number(data_dir):
     assert list(images.index) == list(range(20))
     validation = read(data_dir).select("validation")
     assert validation.equals(images.loc[validation.index])
+
+
+def test_fingerprint_changes_with_every_file_and_only_then(data_dir):
+    first = fingerprint_folder(str(data_dir))
+    assert fingerprint_folder(str(data_dir)) == first
+    path = data_dir / "calcified" / "patient-01_0.png"
+    write_image(path, is_bright_spot=False, seed=99, size_px=41)
+    changed = fingerprint_folder(str(data_dir))
+    assert changed != first
+    path.unlink()
+    assert fingerprint_folder(str(data_dir)) not in (first, changed)
+
+
+def test_a_folder_of_another_layout_is_refused_without_looking_through_it(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(os, "walk", lambda *_, **__: pytest.fail("looked through the folder"))
+    assert "has 3 class folders" in read_error(tmp_path)
+    with pytest.raises(DatasetError, match="has 3 class folders"):
+        fingerprint_folder(str(tmp_path))
