@@ -34,25 +34,30 @@ st.caption(
 
 index = None
 with ui.errors():
-    index = ui.load_index(ui.get_data_config())
+    if ui.get_data_config().folder:
+        index = ui.load_index(ui.get_data_config())
 newest = workspace.list_finished_runs(workspace.get_runs_dir())[0]
 best = workspace.find_best_run(workspace.get_runs_dir())
 active = ui.find_active_run()
-data_column, train_column, predict_column = st.columns(3)
-with data_column, st.container(border=True, height="stretch"):
+cards = st.grid(3, min_column_width=230)
+with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/imagesmode: Data", anchor=False)
-    if index is not None:
-        is_demo = st.session_state.get("source", "demo") == "demo"
+    if index is None:
+        st.write("No folder is chosen yet, or it cannot be used")
+    else:
+        is_demo = st.session_state.get("source") != "folder"
         name = "Demo images" if is_demo else "Your images"
         st.write(
             f"{name}: **{len(index.images)}**, {' or '.join(map(ui.escape, index.class_names))}"
         )
-        path = index.images[index.images["label"] == 1]["path"].iloc[0]
-        ui.show_image(crop(ui.read_picture(str(index.folder / path))), "An image of the data set")
+        row = index.images[index.images["label"] == 1].iloc[0]
+        with ui.errors():
+            picture = ui.read_picture(str(index.folder / row["path"]), row["sha256"])
+            ui.show_image(crop(picture), "An image of the data set")
     st.space("stretch")
     st.page_link("pages/data.py", label="Look at the data", icon=":material/arrow_forward:")
 
-with train_column, st.container(border=True, height="stretch"):
+with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/model_training: Train", anchor=False)
     if active is not None:
         st.write(f"**{ui.escape(active.name)}** is training now")
@@ -65,7 +70,7 @@ with train_column, st.container(border=True, height="stretch"):
     st.space("stretch")
     st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
 
-with predict_column, st.container(border=True, height="stretch"):
+with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/center_focus_strong: Predict", anchor=False)
     st.write(f"Ready: **{ui.escape(ui.name_run(newest))}**, {say_accuracy(newest)}")
     demo = ui.list_demo_pictures()

@@ -1,13 +1,12 @@
 """Images a second of training, beside its bound and the alternatives.
 
-Run it as `python -m benchmarks.throughput`.
+Run it as `python -m benchmarks.throughput`. All variants train the same network on the same images
+in one process with deterministic operations, taking turns, so that a busy machine hurts all of them
+alike. Quote the ratios.
 
-All variants train the same network on the same images in one process, taking turns, so that a busy
-machine hurts all of them alike. Quote the ratios.
-
-- bound: ready batches from memory, no augmentation
-- ours: decoded once, augmented on the fly
-- ImageDataGenerator: the thesis' loop, from files
+- bound: ready batches from memory, no augmentation, nothing but training steps
+- ours: the worker's own epoch, with augmentation, status, schedule and stop check
+- ImageDataGenerator: the thesis' loop, `model.fit` from files
 - Keras layers: RandomFlip, -Rotation, -Translation, -Shear and -Zoom, one after another
 """
 
@@ -16,11 +15,13 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, read_index
@@ -28,6 +29,9 @@ from polyp_core.models import build_model, compile_model
 from polyp_core.phantom import write_demo_data
 from polyp_core.pipeline import Batch, TrainingBatches, load_images
 from polyp_core.presets import PRESETS
+from polyp_core.runs import Run
+from polyp_core.training import train_epoch
+from polyp_core.worker import StatusWriter
 
 
 def main() -> None:
@@ -37,6 +41,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--patients", type=int, default=16)
     options = parser.parse_args()
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory) / "demo"
         write_demo_data(folder, num_patients=options.patients)
@@ -49,16 +55,14 @@ def print_table(config: RunConfig, index: Index, turns: int) -> None:
     """Let the variants take turns and print their medians."""
     model = build_model(config.model)
     compile_model(model, config.training)
-    variants = make_variants(config, index)
+    variants = make_variants(config, index, model)
     rates: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(turns + 1):
-        for name, variant in variants.items():
-            started, num_images = time.perf_counter(), 0
-            for images, labels in variant(turn + 1):
-                model.train_on_batch(images, labels)
-                num_images += len(images)
+        for name, train in variants.items():
+            started = time.perf_counter()
+            train(turn + 1)
             if turn > 0:  # the first turn builds and warms up
-                rates[name].append(num_images / (time.perf_counter() - started))
+                rates[name].append(len(index.images) / (time.perf_counter() - started))
     bound = statistics.median(rates["bound"])
     print(f"\n{config.preset}: batch {config.training.batch_size}, {turns} turns")
     print(f"{'':<20} {'images/s':>9} {'min':>7} {'max':>7} {'of bound':>9} {'ms/image':>9}")
@@ -71,36 +75,38 @@ def print_table(config: RunConfig, index: Index, turns: int) -> None:
         )
 
 
-def make_variants(config: RunConfig, index: Index) -> dict:  # type: ignore[type-arg]
-    """Name to a function of the epoch that yields batches."""
-    rows = index.images.assign(split="train")
-    images = load_images(index, rows, config.model)
-    labels = rows["label"].to_numpy()
-    size, seed = config.training.batch_size, config.training.seed
+def make_variants(
+    config: RunConfig, index: Index, model: keras.Model
+) -> dict[str, Callable[[int], object]]:
+    """Name to a function that trains one epoch, given its number."""
+    rows = index.images
     ours = TrainingBatches(
-        images=images, labels=labels, image_numbers=rows.index.to_numpy(),
-        augmentation=config.augmentation, batch_size=size, seed=seed,
+        images=load_images(index, rows, config.model), labels=rows["label"].to_numpy(),
+        image_numbers=rows.index.to_numpy(), augmentation=config.augmentation,
+        batch_size=config.training.batch_size, seed=config.training.seed,
     )  # fmt: skip
-    plain = TrainingBatches(
-        images=images, labels=labels, image_numbers=rows.index.to_numpy(),
-        augmentation=None, batch_size=size, seed=seed,
-    )  # fmt: skip
-    ready = list(plain.iterate_epoch(1))
-    layers = make_layers(config)
+    plain = replace(ours, augmentation=None)
+    ready, layers = list(plain.iterate_epoch(1)), make_layers(config)
+    run, flow = Run(Path(tempfile.mkdtemp())), make_flow(config, index)
+    report = StatusWriter(run).report
 
-    def chain(epoch: int) -> Iterator[Batch]:
-        for batch, batch_labels in plain.iterate_epoch(epoch):
-            yield layers(batch.astype(np.float32), training=True), batch_labels
+    def train_on(batches: Iterable[Batch]) -> None:
+        for images, labels in batches:
+            model.train_on_batch(images, labels)
+
+    def train_chain(epoch: int) -> None:
+        batches = plain.iterate_epoch(epoch)
+        train_on((layers(x.astype(np.float32), training=True), y) for x, y in batches)
 
     return {
-        "bound": lambda epoch: iter(ready),
-        "ours": ours.iterate_epoch,
-        "ImageDataGenerator": make_generator(config, index),
-        "Keras layers": chain,
+        "bound": lambda epoch: train_on(ready),
+        "ours": lambda epoch: train_epoch(run, model, ours, epoch, config.training, report),
+        "ImageDataGenerator": lambda epoch: model.fit(flow, verbose=0),
+        "Keras layers": train_chain,
     }
 
 
-def make_generator(config: RunConfig, index: Index):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def make_flow(config: RunConfig, index: Index) -> keras.utils.PyDataset:
     """The thesis' own way: files read, decoded, resized and augmented anew in every epoch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -115,20 +121,13 @@ def make_generator(config: RunConfig, index: Index):  # type: ignore[no-untyped-
         horizontal_flip=settings.horizontal_flip,
         fill_mode=settings.fill_mode,
     )
-    flow = generator.flow_from_directory(
+    return generator.flow_from_directory(
         index.folder,
         target_size=(config.model.image_size_px,) * 2,
         color_mode="rgb" if config.model.channels == 3 else "grayscale",
         batch_size=config.training.batch_size,
         class_mode="binary",
     )
-
-    def iterate_epoch(epoch: int) -> Iterator[Batch]:
-        for _ in range(len(flow)):
-            images, labels = next(flow)
-            yield images, labels[:, np.newaxis]
-
-    return iterate_epoch
 
 
 def make_layers(config: RunConfig) -> keras.Sequential:

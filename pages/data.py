@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 import ui
-from polyp_core import audit
+from polyp_core import audit, words
 from polyp_core.augmentation import augment_image
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
@@ -25,9 +25,14 @@ def show_verdict(index: Index) -> None:
     findings = audit.find_findings(index)
     patients = f" of {index.images['group'].nunique()} patients" if index.has_groups else ""
     if not findings:
+        apart = (
+            "No patient is both in training and in validation."
+            if index.has_groups
+            else "No copy is both in training and in validation; patients are unknown."
+        )
         st.success(
-            f"**Fit to train:** {len(index.images)} images{patients}, all readable, none of them "
-            f"on both sides. {audit.say_limit(index)}",
+            f"**Fit to train:** {len(index.images)} images{patients}, all readable. {apart} "
+            f"{audit.say_limit(index)}",
             icon=":material/check_circle:",
         )
     for finding in findings:
@@ -40,6 +45,9 @@ def show_verdict(index: Index) -> None:
                 st.dataframe({"File": finding.files, "Why": finding.reasons}, hide_index=True)
     figure = charts.draw_counts(index, ui.get_class_colours(), is_dark=ui.is_dark())
     st.plotly_chart(figure, config=ui.CHART, alt="Images by class in training and validation")
+    if index.num_other_files:
+        others = words.say_number(index.num_other_files, "other file")
+        st.caption(f"{others} in the folder, no images by their names, play no part.")
 
 
 @st.fragment
@@ -106,7 +114,8 @@ def show_many(index: Index, number: int, draft: RunConfig) -> None:
 
 def read_fitted(index: Index, number: int, draft: RunConfig) -> np.ndarray:
     """An image of the index as the network sees it."""
-    picture = ui.read_picture(str(index.folder / index.images["path"][number]))
+    row = index.images.loc[number]
+    picture = ui.read_picture(str(index.folder / row["path"]), row["sha256"])
     return fit_image(picture, draft.model.image_size_px, draft.model.channels)
 
 
@@ -127,10 +136,11 @@ st.title("Data")
 st.caption("Can these images be trusted, and what will training see of them?")
 ui.show_source_choice()
 with ui.errors():
-    images = ui.load_index(ui.get_data_config())
-    show_verdict(images)
-    st.subheader("What training will see", anchor=False)
-    show_augmentation(images)
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Train on these images", type="primary", icon=":material/arrow_forward:"):
-            st.switch_page("pages/train.py")
+    if ui.has_folder():
+        images = ui.load_index(ui.get_data_config())
+        show_verdict(images)
+        st.subheader("What training will see", anchor=False)
+        show_augmentation(images)
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            if st.button("Train on these images", type="primary", icon=":material/arrow_forward:"):
+                st.switch_page("pages/train.py")

@@ -1,7 +1,6 @@
 """What is in my image, and why?"""
 
 import csv
-import hashlib
 import io
 
 import streamlit as st
@@ -14,12 +13,19 @@ from polyp_core.runs import Run
 from ui import charts
 
 PER_PAGE = 10
+MIN_EVIDENCE = 0.05  # of full colour; less cannot be seen
 
 
 def choose_run() -> Run:
     """One of the finished runs, or the demo model."""
     runs = workspace.list_finished_runs(workspace.get_runs_dir())
-    chosen = st.selectbox("Model", runs, format_func=ui.name_run, key="model")
+    # The train page hands over the run that was looked at there.
+    wanted = st.session_state.pop("run to predict with", None)
+    if wanted is not None:
+        st.session_state["model"] = next((run for run in runs if run.name == wanted), runs[0])
+    chosen = st.selectbox(
+        "Model", runs, format_func=ui.name_run, key="model", persist_state="session"
+    )
     return chosen or workspace.DEMO_RUN
 
 
@@ -99,16 +105,22 @@ def show_results(
                 icon=":material/download:",
                 on_click="ignore",
             )
-    for name, result in results[(page - 1) * PER_PAGE : page * PER_PAGE]:
+    shown = list(enumerate(results))[(page - 1) * PER_PAGE : page * PER_PAGE]
+    for number, (name, result) in shown:
         with st.container(border=True):
             if isinstance(result, ImageError):
                 ui.show_problem(str(result))
             else:
-                show_prediction(name, result, classifier, opacity / 100, direction)
+                show_prediction(number, name, result, classifier, opacity / 100, direction)
 
 
 def show_prediction(
-    name: str, prediction: Prediction, classifier: Classifier, opacity: float, direction: str
+    number: int,
+    name: str,
+    prediction: Prediction,
+    classifier: Classifier,
+    opacity: float,
+    direction: str,
 ) -> None:
     """Picture, overlay, the answer in words and its probability."""
     picture_column, overlay_column, answer_column = st.columns([2, 2, 3], gap="medium")
@@ -120,10 +132,15 @@ def show_prediction(
         ui.show_image(prediction.picture, f"The image {name}")
     with overlay_column:
         ui.show_image(overlay, f"The image {name} with the evidence for {direction} in colour")
-        st.caption(f"Bright: speaks for {ui.escape(direction)}")
+        sign = 1 if direction == positive else -1
+        is_any = (sign * prediction.saliency).max() >= MIN_EVIDENCE
+        legend = "Bright: speaks for" if is_any else "Nothing here speaks for"
+        st.caption(f"{legend} {ui.escape(direction)}")
     with answer_column:
         st.caption(ui.escape(name))
-        st.subheader(ui.escape(prediction.class_name.capitalize()), anchor=False)
+        st.subheader(
+            ui.escape(prediction.class_name[:1].upper() + prediction.class_name[1:]), anchor=False
+        )
         st.write(f"Probability of {ui.escape(positive)}: **{say_probability(prediction)}**")
         figure = charts.draw_probability(
             prediction.probability,
@@ -132,13 +149,14 @@ def show_prediction(
             ui.get_class_colours(),
             is_dark=ui.is_dark(),
         )
-        key = hashlib.sha256(f"{name}{prediction.probability}".encode()).hexdigest()[:12]
-        st.plotly_chart(figure, config=ui.CHART, key=f"bar {key}", alt="Probability bar")
+        st.plotly_chart(figure, config=ui.CHART, key=f"bar {number}", alt="Probability bar")
 
 
 def say_probability(prediction: Prediction) -> str:
     """Percent without false precision, never claiming 0 or 100."""
     percent = prediction.probability * 100
+    if 49 < percent < 51:  # so that nobody reads "50 %" and wonders which side it is on
+        return f"{percent:.1f} %"
     return "under 1 %" if percent < 1 else "over 99 %" if percent > 99 else f"{percent:.0f} %"
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 import streamlit as st
 
 import ui
-from polyp_core import jobs, words, workspace
+from polyp_core import audit, jobs, words, workspace
 from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS, Preset
 from polyp_core.runs import FINAL_STATES, Run, list_runs
@@ -24,6 +24,10 @@ STATES: dict[str, tuple[str, Literal["gray", "primary", "green", "yellow", "red"
 def show_new_run(index: Index) -> None:
     """Preset cards, epochs and the button."""
     num_images = len(index.select("train"))
+    for finding in audit.find_findings(index):
+        if finding.severity == "error":
+            text = f"**Do not trust a result from this.** {ui.escape(finding.title)}"
+            st.error(f"{text} The data page shows more.", icon=":material/warning:")
     for column, preset in zip(st.columns(len(PRESETS)), PRESETS.values(), strict=True):
         with column:
             show_preset(preset, num_images)
@@ -31,7 +35,7 @@ def show_new_run(index: Index) -> None:
     with row:
         ui.show_setting("training", "epochs")
     changes_line = st.container()
-    with st.expander("All settings", icon=":material/tune:"):
+    with st.expander("All settings", icon=":material/tune:", key="all settings"):
         for name, section in (("model", "Network"), ("training", "Training")):
             st.markdown(f"**{section}**")
             ui.show_settings(name, leave_out=("epochs",))
@@ -102,9 +106,17 @@ def show_progress(run: Run, is_live: bool) -> None:
         st.badge(status["state"].capitalize(), icon=icon, color=colour)
         st.space("stretch")
         if is_live:
-            st.button("Stop", icon=":material/stop:", on_click=stop, args=(run,), key="stop")
-        elif status["state"] in ("stopped", "interrupted", "failed"):
-            st.button("Resume", icon=":material/resume:", on_click=resume, args=(run,))
+            st.button(
+                "Stop", icon=":material/stop:", on_click=stop, args=(run,), key=f"stop {run.name}"
+            )
+        elif status["state"] in ("stopped", "interrupted", "failed") and st.button(
+            "Resume", icon=":material/resume:", key=f"resume {run.name}"
+        ):
+            with st.spinner("Starting TensorFlow, about 5 s …"):
+                jobs.resume_run(run)
+                jobs.wait_for_worker(run)
+            st.session_state["run"] = run.name
+            st.rerun()
     if is_live:
         show_bars(status, config.training.epochs)
     else:
@@ -117,7 +129,9 @@ def show_progress(run: Run, is_live: bool) -> None:
         figure = charts.draw_curves(
             history, name, title, config.training.epochs, is_dark=ui.is_dark()
         )
-        column.plotly_chart(figure, config=ui.CHART, key=f"curve {name}", alt=f"{title} by epoch")
+        column.plotly_chart(
+            figure, config=ui.CHART, key=f"curve {run.name} {name}", alt=f"{title} by epoch"
+        )
 
 
 def show_bars(status: dict[str, object], num_epochs: int) -> None:
@@ -146,9 +160,9 @@ def show_outcome(run: Run, status: dict[str, object]) -> None:
             st.metric("AUC", words.say_auc(level["auc"]), border=True)
         st.write(f"Validation: {words.say_worth(level, unit)}. {words.say_doubt(level)}")
         ui.show_notice()
-        st.page_link(
-            "pages/predict.py", label="Classify images with it", icon=":material/arrow_forward:"
-        )
+        if st.button("Classify images with it", icon=":material/arrow_forward:"):
+            st.session_state["run to predict with"] = run.name
+            st.switch_page("pages/predict.py")
     elif status["state"] == "failed":
         ui.show_problem(str(status["message"]))
     elif status["state"] == "interrupted":
@@ -167,13 +181,6 @@ def stop(run: Run) -> None:
         jobs.stop_run(run)
 
 
-def resume(run: Run) -> None:
-    """Start the worker again."""
-    with ui.errors():
-        jobs.resume_run(run)
-        jobs.wait_for_worker(run)
-
-
 def show_all_runs(runs: list[Run]) -> None:
     """A table of every run; a click shows it above."""
     rows = []
@@ -183,13 +190,13 @@ def show_all_runs(runs: list[Run]) -> None:
         rows.append(
             {"Run": run.name, "State": state, "Epochs": len(run.read_history()), "Accuracy": worth}
         )
-    table = st.dataframe(
-        rows, hide_index=True, on_select="rerun", selection_mode="single-row", key="runs"
-    )
-    chosen = table.selection.rows
-    if chosen and st.session_state.get("run") != runs[chosen[0]].name:
-        st.session_state["run"] = runs[chosen[0]].name
-        st.rerun()
+
+    def pick() -> None:
+        chosen = st.session_state["runs"].selection.rows
+        if chosen:
+            st.session_state["run"] = runs[chosen[0]].name
+
+    st.dataframe(rows, hide_index=True, on_select=pick, selection_mode="single-row", key="runs")
 
 
 ui.begin_page("Train")
@@ -198,9 +205,13 @@ st.caption("Is it learning, and when is it done? A run goes on when you close th
 all_runs = list_runs(workspace.get_runs_dir())
 active_run = ui.find_active_run()
 if active_run is not None:
-    st.session_state["run"] = active_run.name
+    # So that its outcome stays on the screen when it has ended.
+    st.session_state.setdefault("run", active_run.name)
 # The run that this visitor started, watched or picked; it stands above the form for the next one.
 chosen_run = next((run for run in all_runs if run.name == st.session_state.get("run")), None)
+with ui.errors():
+    if active_run is not None and active_run != chosen_run:
+        show_run(active_run)
 with ui.errors():
     if chosen_run is not None:
         show_run(chosen_run)
@@ -210,7 +221,12 @@ with ui.errors():
             st.divider()
             st.subheader("Train another", anchor=False)
         ui.show_source_choice()
-        show_new_run(ui.load_index(ui.get_data_config()))
+        if ui.has_folder():
+            show_new_run(ui.load_index(ui.get_data_config()))
+if chosen_run is None and active_run is None and all_runs:
+    st.divider()
+    with ui.errors():
+        show_run(all_runs[0])
 if all_runs:
     with st.expander(f"All runs ({len(all_runs)})", icon=":material/list:"):
         show_all_runs(all_runs)

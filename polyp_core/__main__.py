@@ -4,20 +4,21 @@ No command imports TensorFlow here; `train` and `resume` start a worker that doe
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from polyp_core import jobs, words
-from polyp_core.config import RunConfig
 from polyp_core.dataset import read_index
-from polyp_core.errors import ImageError, PolypError
+from polyp_core.errors import ImageError, PolypError, RunError
 from polyp_core.images import SUFFIXES
 from polyp_core.presets import PRESETS, get_preset
 from polyp_core.runs import FINAL_STATES, Run, list_runs
@@ -34,6 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     except PolypError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"The file system refuses: {error}. Expected a place that may be read or written. "
+            "Choose another, or change its permissions.",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -49,10 +57,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     config = get_preset(options.preset).with_settings(options.set)
-    folder = str(Path(options.data).expanduser().resolve())
-    config = RunConfig.from_dict(
-        config.to_dict() | {"data": config.to_dict()["data"] | {"folder": folder}}
-    )
+    config = replace(config, data=replace(config.data, folder=options.data))
     with _show_progress("Reading images") as progress:
         index = read_index(config.data, progress)
     for path, reason in index.unreadable.itertuples(index=False):
@@ -63,13 +68,14 @@ def _train(options: argparse.Namespace) -> int:
         f"positive class '{index.class_names[1]}', negative '{index.class_names[0]}'"
     )
     run = jobs.start_run(config, index, options.runs or get_runs_dir(), options.name)
-    return _follow(run)
+    return _follow(run, num_known_epochs=0)
 
 
 def _resume(options: argparse.Namespace) -> int:
     run = find_run(options.run)
+    num_known_epochs = len(run.read_history())
     jobs.resume_run(run)
-    return _follow(run)
+    return _follow(run, num_known_epochs)
 
 
 def _stop(options: argparse.Namespace) -> int:
@@ -79,14 +85,16 @@ def _stop(options: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(run: Run) -> int:
+def _follow(run: Run, num_known_epochs: int) -> int:
     """Show a run's progress until it ends; Ctrl-C asks it to stop."""
-    jobs.wait_for_worker(run)
     try:
-        _show_epochs(run)
+        jobs.wait_for_worker(run)
+        _show_epochs(run, num_known_epochs)
     except KeyboardInterrupt:
-        jobs.stop_run(run)
-        _show_epochs(run)
+        with contextlib.suppress(RunError):  # it may have ended at this very moment
+            jobs.stop_run(run)
+        while run.read_status()["state"] not in FINAL_STATES:
+            time.sleep(0.1)
     status, metrics = run.read_status(), run.read_metrics()
     if status["state"] == "finished" and metrics is not None:
         print(f"Validation: {words.say_worth(*words.get_main_level(metrics))}")
@@ -96,8 +104,8 @@ def _follow(run: Run) -> int:
     return 0 if status["state"] == "finished" else 1
 
 
-def _show_epochs(run: Run) -> None:
-    shown = len(run.read_history()) if run.read_status()["state"] == "queued" else 0
+def _show_epochs(run: Run, num_known_epochs: int) -> None:
+    shown = num_known_epochs
     bar: Any = None
     while True:
         status, history = run.read_status(), run.read_history()
@@ -126,6 +134,8 @@ def _show_epochs(run: Run) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from polyp_core.prediction import load_classifier
 
+    if options.csv:
+        options.csv.touch()  # a place that cannot be written is known before the work is done
     run = find_run(options.run)
     classifier = load_classifier(run)
     positive = classifier.class_names[1]
@@ -184,7 +194,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     print(f"{words.say_worth(*words.get_main_level(result))}.")
     print(
         f"{result['num_images']} images tested; {result['num_training_images_left_out']} left out "
-        f"because the run was trained on them, {result['num_unreadable']} unreadable. Positive: "
+        f"because the run was trained on them, {result['num_unreadable']} unreadable; "
+        f"{result['num_images_of_training_patients']} tested ones bear the name of a training "
+        "patient. Positive: "
         f"'{result['positive_class']}' from probability {result['threshold']:g} on."
     )
     for level in ("image", "patient"):

@@ -63,7 +63,12 @@ class Index:
         return self.images[self.images["split"] == split]
 
 
-def read_index(config: DataConfig, on_progress: Callable[[int, int], None] | None = None) -> Index:
+def read_index(
+    config: DataConfig,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    is_for_testing: bool = False,
+) -> Index:
     """Look through a folder, decode every image once and divide the images.
 
     A file that cannot be decoded is listed in `unreadable` and left out.
@@ -71,13 +76,14 @@ def read_index(config: DataConfig, on_progress: Callable[[int, int], None] | Non
     Args:
         config: The folder, the positive class, the patient pattern and the split.
         on_progress: Called with (images done, images in all).
+        is_for_testing: Take every image as a test image; no split is needed and none is made.
 
     Raises:
         DatasetError: If the folder is not there or not in a known layout, has not exactly two
             classes with readable images each, or cannot be divided.
     """
     folder = _resolve_folder(config.folder)
-    files, num_other_files, is_split = _find_files(folder)
+    files, num_other_files, is_split = _find_files(folder, needs_train=not is_for_testing)
     classes = sorted({file.class_name for file in files})
     positive_class = choose_positive_class(classes, config.positive_class)
     negative_class = next(name for name in classes if name != positive_class)
@@ -88,15 +94,20 @@ def read_index(config: DataConfig, on_progress: Callable[[int, int], None] | Non
     )
     for name in classes:
         if not (images["class_name"] == name).any():
+            reason = unreadable["reason"][unreadable.pop("class_name") == name].iloc[0]
             raise DatasetError(
                 f"None of the images of class '{name}' in '{folder}' can be read. The first one: "
-                f"{unreadable['reason'].iloc[0]}"
+                f"{reason}"
             )
+    unreadable = unreadable.drop(columns="class_name")
     images["label"] = (images.pop("class_name") == positive_class).astype(int)
     images["group"] = _find_groups(images["path"], config.group_pattern)
-    if not is_split:
-        images["split"] = _divide(images, config)
-    _check_split(images, unreadable, (negative_class, positive_class), is_split)
+    if is_for_testing:
+        images["split"] = "test"
+    else:
+        if not is_split:
+            images["split"] = _divide(images, config)
+        _check_split(images, unreadable, (negative_class, positive_class), is_split)
     order = ["path", "label", "group", "split", "width_px", "height_px", "sha256"]
     return Index(
         folder=folder,
@@ -114,9 +125,16 @@ def fingerprint_folder(folder: str) -> int:
         DatasetError: If the folder is not there or not in a known layout.
     """
     root = _resolve_folder(folder)
-    files, _, _ = _find_files(root)
-    stats = [(file.path, os.stat(root / file.path)) for file in files]
-    return hash(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
+    files, _, _ = _find_files(root, needs_train=True)
+    return hash(tuple((file.path, *_stat_file(root / file.path)) for file in files))
+
+
+def _stat_file(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:  # gone since it was found
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
 
 
 def choose_positive_class(classes: list[str], wanted: str = "") -> str:
@@ -152,7 +170,7 @@ def _resolve_folder(text: str) -> Path:
     if not text.strip():
         raise DatasetError(f"No folder is chosen. {_LAYOUT} Give the folder's path.")
     try:
-        folder = Path(text).expanduser()
+        folder = Path(text).expanduser().absolute()
         is_folder, is_there = folder.is_dir(), folder.exists()
     except (OSError, RuntimeError, ValueError):  # a path that no system can have
         folder, is_folder, is_there = Path(text), False, False
@@ -164,7 +182,7 @@ def _resolve_folder(text: str) -> Path:
     return folder
 
 
-def _find_files(folder: Path) -> tuple[list[_File], int, bool]:
+def _find_files(folder: Path, *, needs_train: bool) -> tuple[list[_File], int, bool]:
     """Image files with class and split; how many others; whether the folder brings its split."""
     subfolders = _list_folders(folder)
     split_folders = [path for path in subfolders if path.name.lower() in _SPLIT_FOLDERS]
@@ -177,7 +195,7 @@ def _find_files(folder: Path) -> tuple[list[_File], int, bool]:
     if not split_folders:
         return files, num_other_files, False
     splits = {file.split for file in files}
-    if "train" not in splits:
+    if needs_train and "train" not in splits:
         raise DatasetError(
             f"'{folder}' has a folder '{split_folders[0].name}' but none named 'train'. {_LAYOUT} "
             "Add the 'train' folder."
@@ -257,19 +275,19 @@ def _is_hidden(name: str) -> bool:
 def _read_files(
     folder: Path, files: list[_File], on_progress: Callable[[int, int], None] | None
 ) -> tuple[list[tuple[object, ...]], pd.DataFrame]:
-    """Decode on all cores; rows of readable files, and path and reason of the others."""
+    """Decode on all cores; rows of readable files; path, reason and class of the others."""
     rows: list[tuple[object, ...]] = []
-    unreadable: list[tuple[str, str]] = []
+    unreadable: list[tuple[str, str, str]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda file: _read_file(folder, file), files)
         for number, (file, result) in enumerate(zip(files, results, strict=True), start=1):
             if isinstance(result, str):
-                unreadable.append((file.path, result))
+                unreadable.append((file.path, result, file.class_name))
             else:
                 rows.append((file.path, file.class_name, file.split, *result))
             if on_progress is not None:
                 on_progress(number, len(files))
-    return rows, pd.DataFrame(unreadable, columns=["path", "reason"])
+    return rows, pd.DataFrame(unreadable, columns=["path", "reason", "class_name"])
 
 
 def _read_file(folder: Path, file: _File) -> tuple[int, int, str] | str:

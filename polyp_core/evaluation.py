@@ -54,16 +54,17 @@ def evaluate_folder(run: Run, folder: str, on_progress: Progress | None = None) 
     """
     config = run.read_config().data
     class_names = run.read_class_names()
-    index = read_index(
-        DataConfig(folder=folder, positive_class=class_names[1], group_pattern=config.group_pattern)
+    data = DataConfig(
+        folder=folder, positive_class=class_names[1], group_pattern=config.group_pattern
     )
+    index = read_index(data, is_for_testing=True)
     if index.class_names != class_names:
         raise DatasetError(
             f"The classes of '{folder}' are {', '.join(index.class_names)}. Expected those of run "
             f"'{run.name}': {', '.join(class_names)}. Rename the folders, if they mean the same."
         )
-    trained_on = run.read_index().select("train")["sha256"]
-    rows = index.images[~index.images["sha256"].isin(trained_on)]
+    trained_on = run.read_index().select("train")
+    rows = index.images[~index.images["sha256"].isin(trained_on["sha256"])]
     if rows.empty:
         raise DatasetError(
             f"Run '{run.name}' was trained on every image of '{folder}'. Expected images that it "
@@ -73,6 +74,8 @@ def evaluate_folder(run: Run, folder: str, on_progress: Progress | None = None) 
     result = _describe(predict_rows(classifier, index, rows, on_progress), classifier, class_names)
     result["num_images"] = len(rows)
     result["num_training_images_left_out"] = len(index.images) - len(rows)
+    known = rows["group"].isin(trained_on["group"]) & (rows["group"] != "")
+    result["num_images_of_training_patients"] = int(known.sum())
     result["num_unreadable"] = len(index.unreadable)
     return result
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from polyp_core.config import RunConfig
@@ -29,10 +30,12 @@ def start_run(config: RunConfig, index: Index, runs_dir: Path, name: str | None 
         RunError: If the name cannot be used or is taken.
     """
     run = Run(_make_directory(runs_dir, name, config.preset))
-    images = index.images
+    run.path("worker.log").touch()  # from now on the run is waiting for its worker
+    images, data = index.images, replace(config.data, folder=str(index.folder))
     write_atomically(run.path("index.csv"), lambda path: images.to_csv(path, index=False))
     run.write_json(
-        "config.json", {"settings": config.to_dict(), "class_names": list(index.class_names)}
+        "config.json",
+        {"settings": replace(config, data=data).to_dict(), "class_names": list(index.class_names)},
     )
     _start_worker(run)
     return run
@@ -90,7 +93,17 @@ def _make_directory(runs_dir: Path, name: str | None, preset: str) -> Path:
         directory = runs_dir / (base if number == 1 else f"{base}-{number}")
         try:
             directory.mkdir(parents=True)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise RunError(
+                f"No run can be written to '{runs_dir}' ({error.strerror}). Expected a folder, or "
+                "a place where one can be made. Choose another."
+            ) from error
         except FileExistsError:
+            if runs_dir.is_file():
+                raise RunError(
+                    f"No run can be written to '{runs_dir}' (it is a file). Expected a folder, or "
+                    "a place where one can be made. Choose another."
+                ) from None
             if name is not None:
                 raise RunError(
                     f"There is already a run named '{name}' in '{runs_dir}'. Expected a new name. "

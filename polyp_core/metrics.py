@@ -99,8 +99,8 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, threshold: float) ->
 def evaluate_predictions(predictions: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """The numbers by image and, where patients are known, by patient.
 
-    A patient's probability is the mean over the patient's images. Patients are left out where
-    they are unknown, or where one patient has images of both classes.
+    A patient's probability is the mean over the patient's images. A patient with images of both
+    classes is left out.
 
     Args:
         predictions: Columns `label`, `probability`, `group`.
@@ -117,15 +117,25 @@ def evaluate_predictions(predictions: pd.DataFrame, threshold: float) -> dict[st
 
 
 def pool_patients(predictions: pd.DataFrame) -> pd.DataFrame | None:
-    """One row a patient: `group`, `label`, mean `probability`, `num_images`; or None if unknown."""
+    """One row a patient: `group`, `label`, mean `probability`, `num_images`; or None if unknown.
+
+    A patient with images of both classes has no label and is left out.
+    """
     if predictions.empty or (predictions["group"] == "").any():
         return None
-    grouped = predictions.groupby("group")
-    if (grouped["label"].nunique() > 1).any():
+    labels = predictions.groupby("group")["label"].transform("nunique")
+    if (labels > 1).all():
         return None
-    return grouped.agg(
-        label=("label", "first"), probability=("probability", "mean"), num_images=("label", "size")
-    ).reset_index()
+    return (
+        predictions[labels == 1]
+        .groupby("group")
+        .agg(
+            label=("label", "first"),
+            probability=("probability", "mean"),
+            num_images=("label", "size"),
+        )
+        .reset_index()
+    )
 
 
 def binary_crossentropy(labels: np.ndarray, probabilities: np.ndarray) -> float:

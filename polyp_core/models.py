@@ -44,7 +44,11 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
         "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
     }[config.optimizer]()
     loss = keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    # Without label smoothing, so that the curve can be compared with validation's.
+    cross_entropy = keras.metrics.BinaryCrossentropy(name="cross_entropy")
+    model.compile(
+        optimizer=optimizer, loss=loss, metrics=["accuracy", cross_entropy], jit_compile=False
+    )
 
 
 def _convolve(x: keras.KerasTensor, filters: int, config: ModelConfig) -> keras.KerasTensor:

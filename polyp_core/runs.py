@@ -56,9 +56,10 @@ class Run:
         if not self.path("lock").exists():
             return False
         # One probe at a time, so that two pages do not take each other for the worker.
+        # A second try tells a worker from another process that probes at this very moment.
         with _probing:
             try:
-                with self.lock().acquire(timeout=0):
+                with self.lock().acquire(timeout=0.03, poll_interval=0.01):
                     return False
             except Timeout:
                 return True
@@ -111,6 +112,8 @@ class Run:
         "queued" is a run whose worker has not spoken yet, "interrupted" one whose worker is gone
         without a final word. Neither is ever written.
         """
+        if self._read_json("status.json").get("state") == "finished":
+            return self._read_json("status.json")
         is_alive = self.is_alive()
         # Read after probing: a worker that has ended since has written its final state before.
         status = {"state": "queued", "message": "Starting"} | self._read_json("status.json")
@@ -178,9 +181,21 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename; on Windows a file that somebody reads cannot be replaced for that moment."""
+    for _ in range(20):
+        try:
+            os.replace(temporary, path)
+        except PermissionError:
+            time.sleep(0.02)
+        else:
+            return
+    os.replace(temporary, path)
 
 
 def open_run(directory: Path) -> Run:

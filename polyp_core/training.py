@@ -4,6 +4,7 @@ Read `train` from top to bottom: it is the whole of training.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,14 +51,14 @@ def train(run: Run, config: RunConfig, index: Index, report: Report) -> None:
     tf.config.experimental.enable_op_determinism()
 
     batches, validation_images, validation_labels = _load(config, index, report)
-    model, finished_epochs = _restore(run, config)
+    model, finished_epochs = _restore(run, config, _count_unbroken(run.read_history()))
     history = _cut_history(run, finished_epochs)
 
     for epoch in range(finished_epochs + 1, settings.epochs + 1):
         if _has_lost_patience(history, settings):
             break
         started = time.monotonic()
-        row = {"epoch": epoch} | _train_epoch(run, model, batches, epoch, settings, report)
+        row = {"epoch": epoch} | train_epoch(run, model, batches, epoch, settings, report)
         report(message=f"Epoch {epoch}: validating")
         row |= _validate(model, validation_images, validation_labels)
         _check_finite(row, settings)
@@ -108,7 +109,7 @@ def _load(
     return batches, validation_images, validation_rows["label"].to_numpy()
 
 
-def _train_epoch(
+def train_epoch(
     run: Run,
     model: keras.Model,
     batches: TrainingBatches,
@@ -116,6 +117,11 @@ def _train_epoch(
     settings: TrainingConfig,
     report: Report,
 ) -> dict[str, float]:
+    """One pass over the training images; what the history needs of it.
+
+    Raises:
+        TrainingStopped: When the run's stop file appears.
+    """
     num_steps, stop_path = batches.num_steps, run.path("stop")
     _seed_dropout(model, settings.seed, epoch)
     sums, images_done = np.zeros(2), 0
@@ -126,7 +132,7 @@ def _train_epoch(
         progress = steps_done / (settings.epochs * num_steps)
         model.optimizer.learning_rate = compute_learning_rate(settings, progress)
         logs = model.train_on_batch(images, labels, return_dict=True)
-        sums += len(images) * np.array([float(logs["loss"]), float(logs["accuracy"])])
+        sums += len(images) * np.array([float(logs["cross_entropy"]), float(logs["accuracy"])])
         images_done += len(images)
         report(
             message=f"Epoch {epoch} of {settings.epochs}",
@@ -177,15 +183,24 @@ def _has_lost_patience(history: pd.DataFrame, settings: TrainingConfig) -> bool:
     return int(history["epoch"].max()) - best_epoch >= settings.early_stopping_patience
 
 
-def _restore(run: Run, config: RunConfig) -> tuple[keras.Model, int]:
-    """The model after its last finished epoch, and how many those are."""
+def _count_unbroken(history: pd.DataFrame) -> int:
+    """How many epochs the history holds without a gap."""
+    is_next = history["epoch"].to_numpy() == np.arange(1, len(history) + 1)
+    return int(is_next.argmin()) if not is_next.all() else len(history)
+
+
+def _restore(run: Run, config: RunConfig, num_known_epochs: int) -> tuple[keras.Model, int]:
+    """The model after its last finished epoch that the history knows, and how many those are."""
     for path in sorted(run.path("checkpoints").glob("epoch-*.keras"), reverse=True):
+        epoch = int(path.stem.removeprefix("epoch-"))
+        if epoch > num_known_epochs:
+            continue
         try:
             model = keras.saving.load_model(path)
         except (OSError, ValueError, KeyError) as error:
             print(f"Checkpoint {path.name} is damaged, trying the one before: {error}")
             continue
-        return model, int(path.stem.removeprefix("epoch-"))
+        return model, epoch
     model = build_model(config.model)
     compile_model(model, config.training)
     return model, 0
@@ -219,4 +234,6 @@ def _cut_history(run: Run, finished_epochs: int) -> pd.DataFrame:
 def _append_history(run: Run, history: pd.DataFrame, row: dict[str, float]) -> pd.DataFrame:
     with run.path("history.csv").open("a", encoding="utf-8") as file:
         file.write(",".join(repr(row[name]) for name in HISTORY_COLUMNS) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     return pd.concat([history, pd.DataFrame([row])[list(HISTORY_COLUMNS)]], ignore_index=True)

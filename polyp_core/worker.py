@@ -79,7 +79,8 @@ def main(run_dir: Path) -> int:
     run = Run(run_dir)
     try:
         with run.lock().acquire(timeout=_WAIT_FOR_LOCK_S):
-            return _work(run)
+            is_finished = run.read_status()["state"] == "finished"  # which never changes again
+            return 0 if is_finished else _work(run)
     except Timeout:
         print(f"Another worker has the run '{run.name}'; nothing done.")
         return 1

@@ -5,13 +5,14 @@ from ui.draft import (
     get_data_config,
     get_draft,
     get_preset_name,
+    has_folder,
     list_changes,
     show_preset_choice,
     show_setting,
     show_settings,
     show_source_choice,
 )
-from ui.frame import begin_page, errors, escape, show_credentials, show_notice, show_problem
+from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
 from ui.pictures import get_class_colours, is_dark, show_image
 from ui.readers import (
     classify,
@@ -23,6 +24,7 @@ from ui.readers import (
     open_classifier,
     read_picture,
 )
+from ui.words import escape
 
 CHART = {"displayModeBar": False}  # how every Plotly chart is shown
 
@@ -39,6 +41,7 @@ __all__ = [
     "get_data_config",
     "get_draft",
     "get_preset_name",
+    "has_folder",
     "is_dark",
     "list_changes",
     "list_demo_pictures",

@@ -1,7 +1,6 @@
 """The draft: what the next run will be, kept in the session while the visitor moves about."""
 
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -41,11 +40,22 @@ def get_data_config() -> DataConfig:
     Raises:
         ConfigError: If a setting cannot be used.
     """
-    folder = str(st.session_state.get("folder") or "").strip()
-    if st.session_state.get("source", "demo") == "demo" or not folder:
-        return DataConfig(folder=str(workspace.get_demo_data_dir().resolve()))
-    config = DataConfig(folder=str(Path(folder).expanduser()))
+    if st.session_state.get("source") != "folder":
+        return DataConfig(folder=str(workspace.get_demo_data_dir().absolute()))
+    config = DataConfig(folder=str(st.session_state.get("folder") or "").strip(" \"'"))
     return replace(config, **_get_changes("data", config))
+
+
+def has_folder() -> bool:
+    """Whether there are images to look at; says what to do where no folder is given yet."""
+    if get_data_config().folder:
+        return True
+    st.info(
+        "Give the folder of your images above: with train/ and validation/, or with one folder per "
+        "class.",
+        icon=":material/folder_open:",
+    )
+    return False
 
 
 def show_preset_choice(label: str) -> None:
@@ -114,7 +124,8 @@ def show_setting(section_name: str, name: str) -> None:
     elif item.type is int:
         st.number_input(label, int(limits["low"]), int(limits["high"]), step=1, **options)
     elif section_name == "training":
-        st.number_input(label, limits["low"], limits["high"], format="%.4g", **options)
+        step = getattr(section, name) / 2 or 0.01
+        st.number_input(label, limits["low"], limits["high"], step=step, format="%.4g", **options)
     elif item.type is float:
         step = 1.0 if limits["unit"] else 0.05
         st.slider(label, limits["low"], limits["high"], step=step, format="%.4g", **options)

@@ -12,6 +12,7 @@ from polyp_core import words
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
 from ui.readers import find_active_run
+from ui.words import escape
 
 PAGES = (
     ("app.py", "Home", ":material/home:"),
@@ -49,11 +50,6 @@ def errors() -> Iterator[None]:
 def show_problem(text: str) -> None:
     """The one error box. The text may hold file names, so it is shown literally."""
     st.error(escape(text), icon=":material/error:")
-
-
-def escape(text: str) -> str:
-    """Markdown that shows the text literally; file names may hold anything."""
-    return "".join(f"\\{mark}" if mark in "\\`*_{}[]()#+-.!<>|:$~&" else mark for mark in text)
 
 
 def show_notice() -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import streamlit as st
 
-from ui.frame import escape
+from ui.words import escape
 
 
 def is_dark() -> bool:
@@ -36,6 +36,15 @@ def show_image(
     """
     caption = None if caption is None else escape(caption)
     st.image(encode_png(image), caption=caption, width=width, output_format="PNG", alt=alt)
+
+
+def shrink(image: np.ndarray, longest_px: int = 800) -> np.ndarray:
+    """A picture whose longer side is at most so long; smaller ones stay as they are."""
+    factor = longest_px / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return small.reshape(*small.shape[:2], image.shape[-1])
 
 
 def encode_png(image: np.ndarray) -> bytes:

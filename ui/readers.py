@@ -1,5 +1,6 @@
 """Cached readers of what lies on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from polyp_core.dataset import Index, fingerprint_folder, read_index
 from polyp_core.images import decode_image
 from polyp_core.prediction import Classifier, Prediction, load_classifier
 from polyp_core.runs import Run, list_runs
+from ui.pictures import shrink
 
 
 def load_index(config: DataConfig) -> Index:
@@ -20,7 +22,7 @@ def load_index(config: DataConfig) -> Index:
         DatasetError: As `dataset.read_index`.
     """
     with st.spinner("Reading the images …", show_time=True):
-        if config.folder == str(workspace.get_demo_data_dir().resolve()):
+        if config.folder == str(workspace.get_demo_data_dir().absolute()):
             draw_demo_data()
         return _read_index(config, fingerprint_folder(config.folder))
 
@@ -57,15 +59,19 @@ def _load_classifier(directory: str, sha256: str) -> Classifier:
     return load_classifier(Run(Path(directory)))
 
 
-@st.cache_data(max_entries=50, show_spinner=False, scope="session")
+@st.cache_data(max_entries=100, show_spinner=False, scope="session")
 def classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction:
-    """One upload's prediction, kept for the session so that moving a slider costs nothing."""
-    return _load_classifier(directory, sha256).classify(data, name)
+    """One upload's prediction, its picture made small enough for the page.
+
+    Kept for the session, so that choosing a page or a model back costs nothing.
+    """
+    prediction = _load_classifier(directory, sha256).classify(data, name)
+    return replace(prediction, picture=shrink(prediction.picture))
 
 
 def find_active_run() -> Run | None:
     """The run that trains now, whoever started it."""
-    for run in list_runs(workspace.get_runs_dir())[:20]:
+    for run in list_runs(workspace.get_runs_dir()):
         if run.read_status()["state"] in ("queued", "running"):
             return run
     return None
@@ -79,8 +85,8 @@ def name_run(run: Run) -> str:
 
 
 @st.cache_data(max_entries=200, max_size="200MB", show_spinner=False)
-def read_picture(path: str) -> np.ndarray:
-    """An image file of the data set at its full size.
+def read_picture(path: str, sha256: str) -> np.ndarray:
+    """An image file of the data set at its full size; the hash says which content is meant.
 
     Raises:
         ImageError: As `images.decode_image`.

@@ -138,3 +138,17 @@ def test_no_command_but_the_worker_imports_tensorflow():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(finished_run, data_dir, tmp_path):
+    image = finished_run.read_index().folder / finished_run.read_index().images["path"][0]
+    result = run_command(
+        "predict", finished_run.directory, image, "--csv", tmp_path / "no" / "x.csv", check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("The file system refuses:")
+    taken = tmp_path / "file"
+    taken.touch()
+    result = run_command("train", data_dir, *SMALL, "--runs", taken, check=False)
+    assert result.returncode == 1
+    assert "RunError: No run can be written to" in result.stderr

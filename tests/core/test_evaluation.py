@@ -5,7 +5,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from polyp_core.errors import DatasetError
 from polyp_core.evaluation import evaluate_folder
-from tests.conftest import write_classes
+from tests.conftest import write_classes, write_image
 
 
 def test_metrics_are_those_of_the_written_predictions(finished_run):
@@ -72,3 +72,18 @@ def test_predictions_hold_one_row_an_image(finished_run):
     expected = finished_run.read_index().select("validation")
     assert list(predictions.columns) == ["path", "split", "group", "label", "probability"]
     pd.testing.assert_series_equal(predictions["path"], expected["path"].reset_index(drop=True))
+
+
+def test_a_folder_needs_no_split_to_be_tested_on(finished_run, tmp_path):
+    for number, name in enumerate(("calcified", "non-calcified")):
+        path = tmp_path / "test" / name / "scan.png"
+        write_image(path, is_bright_spot=name == "calcified", seed=5000 + number)
+    result = evaluate_folder(finished_run, str(tmp_path))
+    assert result["num_images"] == 2
+
+
+def test_images_of_training_patients_are_counted(finished_run, tmp_path):
+    patient = finished_run.read_index().select("train")["group"].iloc[0]
+    write_image(tmp_path / "calcified" / f"{patient}_9.png", is_bright_spot=True, seed=6000)
+    write_image(tmp_path / "non-calcified" / "patient-77_0.png", is_bright_spot=False, seed=6001)
+    assert evaluate_folder(finished_run, str(tmp_path))["num_images_of_training_patients"] == 1

@@ -118,7 +118,7 @@ def test_a_patients_probability_is_the_mean_of_the_images():
 
 
 @pytest.mark.parametrize("groups", [["", "", "", ""], ["a", "b", "b", "a"]])
-def test_no_patient_level_without_patients_or_with_two_labels_in_one(groups):
+def test_no_patient_level_without_patients_or_with_two_labels_in_all(groups):
     assert "patient" not in evaluate_predictions(make_predictions(groups), 0.5)
 
 

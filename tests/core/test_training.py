@@ -66,7 +66,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished_run, 
     shutil.copytree(finished_run.directory, copy.directory)
     newest = copy.path("checkpoints") / "epoch-00003.keras"
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 3])
-    _, finished_epochs = training._restore(copy, copy.read_config())
+    _, finished_epochs = training._restore(copy, copy.read_config(), 3)
     assert finished_epochs == 2
     assert "epoch-00003.keras is damaged" in capsys.readouterr().out
 
@@ -80,3 +80,12 @@ def test_a_loss_that_is_no_number_fails_with_a_sentence_and_keeps_what_was_good(
         "loss; the epochs before are kept. Start a new run with a lower training.learning_rate. "
         "Received: learning_rate=1"
     )
+
+
+def test_a_checkpoint_that_the_history_does_not_know_is_not_used(finished_run):
+    history = finished_run.read_history()
+    assert training._count_unbroken(history) == 3
+    assert training._count_unbroken(history[history["epoch"] != 2]) == 1
+    assert training._count_unbroken(history[history["epoch"] > 1]) == 0
+    _, finished_epochs = training._restore(finished_run, finished_run.read_config(), 2)
+    assert finished_epochs == 2

@@ -57,3 +57,9 @@ def test_a_bug_ends_as_failed_with_its_traceback_in_the_log(
     assert status["state"] == "failed"
     assert status["message"] == ("Unexpected error, see worker.log. ZeroDivisionError: a bug")
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_finished_run_never_changes(finished_run):
+    before = {p.name: p.stat().st_mtime_ns for p in finished_run.directory.iterdir()}
+    assert main(finished_run.directory) == 0
+    assert {p.name: p.stat().st_mtime_ns for p in finished_run.directory.iterdir()} == before

@@ -50,6 +50,8 @@ def count_points(page) -> int:
 
 def test_the_whole_loop(page, start_server):
     server = start_server()
+    for path in PAGES:  # so that the memory at the end is that of a server that showed them all
+        open_page(page, server, path)
 
     # Data: a control moves, the pictures follow.
     open_page(page, server, "data")

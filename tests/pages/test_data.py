@@ -25,8 +25,9 @@ def test_a_clean_folder_is_fit_to_train(open_page, tmp_path):
     app = open_page("Data", source="folder", folder=str(folder))
     assert not app.warning
     assert app.success[0].value == (
-        "**Fit to train:** 60 images of 60 patients, all readable, none of them on both sides. "
-        "Even 14 of 14 validation patients right only proves 78 % or more."
+        "**Fit to train:** 60 images of 60 patients, all readable. No patient is both in "
+        "training and in validation. Even 14 of 14 validation patients right only proves 78 % or "
+        "more."
     )
 
 

@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from tests.pages.conftest import PAGES, read_texts
@@ -39,11 +37,3 @@ def test_home_before_any_run_shows_the_demo_model(open_page):
     texts = read_texts(open_page("Home"))
     assert "No run of your own yet" in texts
     assert "Demo model \\(synthetic images\\)" in texts
-
-
-def test_no_page_imports_tensorflow_here():
-    """The real proof is the journey's; this one catches it earlier."""
-    import ui
-
-    assert ui.__file__
-    assert "streamlit" in sys.modules

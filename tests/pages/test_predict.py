@@ -82,3 +82,9 @@ def test_a_tampered_model_is_a_calm_box(open_page, own_run):
     own_run.path("serving.tflite").write_bytes(b"x")
     app = open_page("Predict")
     assert "is not the file that training wrote" in app.error[0].value
+
+
+def test_the_same_file_twice_gets_two_answers(open_page, pictures):
+    data = pictures[0].read_bytes()
+    app = upload(open_page("Predict"), ("a.png", data), ("a.png", data))
+    assert len(app.get("image")) == 4

@@ -1,5 +1,6 @@
 import base64
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_train_starts_a_real_worker_and_stop_stops_it(open_page):
     (run,) = list_runs(workspace.get_runs_dir())
     assert run.read_config().training.epochs == 50
     assert run.is_alive()
-    app.button(key="stop").click().run()
+    next(b for b in app.button if b.label == "Stop").click().run()
     assert wait_for_end(run) == "stopped"
     app.run()
     assert "Stopped. Every finished epoch is kept" in read_texts(app)
@@ -126,3 +127,28 @@ def test_the_estimate_is_given_only_for_the_network_it_was_measured_with(open_pa
     assert "on two cores" in read_texts(app)
     app.number_input(key="setting model.image_size_px").set_value(64).run()
     assert "on two cores" not in read_texts(app)
+
+
+def test_picking_another_run_while_one_trains_shows_both_and_comes_to_rest(open_page, own_run):
+    training_run = type(own_run)(own_run.directory.with_name("training"))
+    shutil.copytree(own_run.directory, training_run.directory)
+    training_run.write_json("status.json", {"state": "running", "message": "Epoch 1 of 3"})
+    with FileLock(training_run.path("lock")):
+        app = open_page("Train", run="own")
+        assert [heading.value for heading in app.subheader] == ["training", "own"]
+
+
+def test_the_model_looked_at_is_the_one_that_predict_opens(open_page, own_run):
+    other = own_run.directory.with_name("newer")
+    shutil.copytree(own_run.directory, other)
+    app = open_page("Train", run="own")
+    click(app, "Classify images with it")
+    app.switch_page("pages/predict.py").run()
+    assert app.selectbox(key="model").value.name == "own"
+
+
+def test_no_folder_typed_yet_is_no_error_and_never_the_demo_set(open_page):
+    app = open_page("Train", source="folder")
+    assert not app.error
+    assert "Give the folder of your images above" in app.info[0].value
+    assert not [b for b in app.button if b.key == "train"]
