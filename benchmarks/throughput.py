@@ -89,6 +89,8 @@ def make_variants(
     ready, layers = list(plain.iterate_epoch(1)), make_layers(config)
     run, flow = Run(Path(tempfile.mkdtemp())), make_flow(config, index)
     report = StatusWriter(run).report
+    thesis_model = build_model(config.model)
+    thesis_model.compile(optimizer="rmsprop", loss="binary_crossentropy", metrics=["accuracy"])
 
     def train_on(batches: Iterable[Batch]) -> None:
         for images, labels in batches:
@@ -101,7 +103,7 @@ def make_variants(
     return {
         "bound": lambda epoch: train_on(ready),
         "ours": lambda epoch: train_epoch(run, model, ours, epoch, config.training, report),
-        "ImageDataGenerator": lambda epoch: model.fit(flow, verbose=0),
+        "ImageDataGenerator": lambda epoch: thesis_model.fit(flow, verbose=0),
         "Keras layers": train_chain,
     }
 

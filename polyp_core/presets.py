@@ -35,7 +35,7 @@ PRESETS: dict[str, Preset] = {
             title="Compact",
             summary="Our default: small, grey, quick. Start here.",
             num_weights=163_961,
-            ms_per_image=4.0,
+            ms_per_image=5.0,
             config=RunConfig(
                 preset="compact",
                 augmentation=AugmentConfig(
@@ -68,7 +68,7 @@ PRESETS: dict[str, Preset] = {
             title="Thesis",
             summary="The 2020 thesis' own network, to repeat its numbers.",
             num_weights=5_046_369,
-            ms_per_image=13.0,
+            ms_per_image=15.0,
             config=RunConfig(preset="thesis"),
         ),
         Preset(
@@ -76,7 +76,7 @@ PRESETS: dict[str, Preset] = {
             title="Thesis plus",
             summary="The thesis' wish list: Adam, early stopping, one more block.",
             num_weights=1_114_273,
-            ms_per_image=12.0,
+            ms_per_image=14.0,
             config=RunConfig(
                 preset="thesis-plus",
                 model=ModelConfig(filters=(32, 32, 64, 64)),
