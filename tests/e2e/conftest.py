@@ -43,8 +43,11 @@ def browser():
         if os.environ.get("CI"):
             pytest.fail(f"in CI a skipped journey is a failure: {HOW_TO_GET_CHROMIUM}")
         pytest.skip(HOW_TO_GET_CHROMIUM)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(
+        timeout=30_000
+    )  # a shared machine may be slow; nothing waits longer than needed
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser

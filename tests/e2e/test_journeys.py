@@ -68,20 +68,20 @@ def test_the_whole_loop(page, start_server):
 
     # Train: three epochs, the curve grows, a reload in the middle changes nothing.
     expect(page.get_by_role("heading", level=1)).to_have_text("Train")
-    expect(page.get_by_text("Other than in the preset: Rotation 16 °")).to_be_visible()
+    expect(page.get_by_text("Other than in the preset: Rotation 16 °").first).to_be_visible()
     epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
     epochs.fill("3")
     epochs.press("Enter")
-    expect(page.get_by_text("Epochs 3")).to_be_visible()
+    expect(page.get_by_text("Epochs 3").first).to_be_visible()
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop").first).to_be_visible()
     (run,) = list_runs(server.workspace / "runs")
     wait_until(lambda: count_points(page) >= 1, "the first point of the curve")
     seen_before_reload = count_points(page)
     page.reload()
     wait_for_rest(page)
     expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
-    expect(page.get_by_text("patients right")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("patients right").first).to_be_visible(timeout=120_000)
     wait_until(lambda: count_points(page) == 3, "three points on the curve")
     assert 1 <= seen_before_reload <= 3
     assert len(list_runs(server.workspace / "runs")) == 1
@@ -97,7 +97,7 @@ def test_the_whole_loop(page, start_server):
     answers = page.get_by_text("Probability of calcified:")
     expect(answers).to_have_count(2)
     expect(page.get_by_test_id("stImage").locator("img")).to_have_count(4)
-    expect(page.get_by_text("For research and teaching, not for diagnosis.")).to_be_visible()
+    expect(page.get_by_text("For research and teaching, not for diagnosis.").first).to_be_visible()
 
     assert page.foreign_requests == []
     assert page.script_errors == []
@@ -132,7 +132,7 @@ def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server)
     first = start_server()
     open_page(page, first, "train")
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop").first).to_be_visible()
     (run,) = list_runs(first.workspace / "runs")
     first.process.kill()
     first.process.wait()
@@ -142,8 +142,8 @@ def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server)
     second = start_server(first.workspace)
     open_page(page, second, "train")
     expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
-    page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("Stopped. Every finished epoch")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Stop").first.click()
+    expect(page.get_by_text("Stopped. Every finished epoch").first).to_be_visible(timeout=60_000)
     assert run.read_status()["state"] == "stopped"
 
 
