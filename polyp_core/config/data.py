@@ -1,0 +1,52 @@
+"""Settings of the images."""
+
+import re
+from dataclasses import dataclass
+
+from polyp_core.config.settings import check_settings, setting
+from polyp_core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images, who is positive, and how they are divided."""
+
+    folder: str = setting(
+        "",
+        "A folder with train/ and validation/, or with one folder per class.",
+        label="Folder",
+    )
+    positive_class: str = setting(
+        "",
+        "The class the probability speaks of. Empty: chosen from the names, "
+        "so that 'non-calcified', 'normal' or 'benign' is the negative one.",
+        label="Positive class",
+    )
+    validation_fraction: float = setting(
+        0.25,
+        "Part of the images kept apart to test on, where the folder has no split of its own. "
+        "More gives a surer number, less gives more to learn from.",
+        label="Part kept for validation",
+        low=0.05,
+        high=0.5,
+    )
+    group_pattern: str = setting(
+        "",
+        "A regular expression that finds the patient in the file name; its first bracket counts. "
+        "Empty: names that start like 'patient-012' are recognised.",
+        label="Patient pattern",
+    )
+    seed: int = setting(
+        0, "The same number gives the same split.", label="Split seed", low=0, high=2**31 - 1
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "data")
+        try:
+            re.compile(self.group_pattern)
+        except re.error as error:
+            raise ConfigError(
+                f"The patient pattern is not a regular expression: {error}. Expected something "
+                r"like ^(\d+)_ for files named 1534_2.jpg. Correct data.group_pattern. "
+                f"Received: group_pattern={self.group_pattern!r}"
+            ) from error
