@@ -53,7 +53,7 @@ with cards, st.container(border=True, height="stretch"):
         row = index.images[index.images["label"] == 1].iloc[0]
         with ui.errors():
             picture = ui.read_picture(str(index.folder / row["path"]), row["sha256"])
-            ui.show_image(crop(picture), "An image of the data set")
+            ui.show_image(crop(picture.pixels), "An image of the data set")
     st.space("stretch")
     st.page_link("pages/data.py", label="Look at the data", icon=":material/arrow_forward:")
 
@@ -76,7 +76,7 @@ with cards, st.container(border=True, height="stretch"):
     demo = ui.list_demo_pictures()
     if demo:
         prediction = ui.open_classifier(workspace.DEMO_RUN).classify(demo[0])
-        overlay = draw_overlay(prediction.picture, prediction.saliency, 0.7)
+        overlay = draw_overlay(prediction, 0.7)
         ui.show_image(
             crop(overlay), "An ultrasound image with the evidence for calcified in colour"
         )

@@ -81,7 +81,7 @@ def make_variants(
     """Name to a function that trains one epoch, given its number."""
     rows = index.images
     ours = TrainingBatches(
-        images=load_images(index, rows, config.model), labels=rows["label"].to_numpy(),
+        images=load_images(index, rows, config), labels=rows["label"].to_numpy(),
         image_numbers=rows.index.to_numpy(), augmentation=config.augmentation,
         batch_size=config.training.batch_size, seed=config.training.seed,
     )  # fmt: skip

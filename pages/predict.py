@@ -8,6 +8,7 @@ import streamlit as st
 import ui
 from polyp_core import workspace
 from polyp_core.errors import ImageError
+from polyp_core.images import SUFFIXES
 from polyp_core.prediction import Classifier, Prediction, draw_overlay
 from polyp_core.runs import Run
 from ui import charts
@@ -33,10 +34,10 @@ def gather_images() -> list[tuple[str, bytes]]:
     """Name and content of what was dropped, or of the demo images if those were asked for."""
     uploads = st.file_uploader(
         "Drop ultrasound images here",
-        type="image",
+        type=sorted(SUFFIXES),
         accept_multiple_files=True,
-        help="PNG, JPEG, BMP, TIFF or WebP. They stay in this computer's memory and are gone when "
-        "you close the page.",
+        help="PNG, JPEG, BMP, TIFF, WebP or DICOM (of a film the first frame). They stay in this "
+        "computer's memory and are gone when you close the page.",
         key="uploads",
     )
     if uploads:
@@ -125,9 +126,7 @@ def show_prediction(
     """Picture, overlay, the answer in words and its probability."""
     picture_column, overlay_column, answer_column = st.columns([2, 2, 3], gap="medium")
     positive = classifier.class_names[1]
-    overlay = draw_overlay(
-        prediction.picture, prediction.saliency, opacity, positive=direction == positive
-    )
+    overlay = draw_overlay(prediction, opacity, positive=direction == positive)
     with picture_column:
         ui.show_image(prediction.picture, f"The image {name}")
     with overlay_column:

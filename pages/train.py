@@ -5,7 +5,8 @@ from typing import Literal
 import streamlit as st
 
 import ui
-from polyp_core import audit, jobs, words, workspace
+from polyp_core import jobs, words, workspace
+from polyp_core.audit import Audit
 from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS, Preset
 from polyp_core.runs import FINAL_STATES, Run, list_runs
@@ -21,13 +22,16 @@ STATES: dict[str, tuple[str, Literal["gray", "primary", "green", "yellow", "red"
 }
 
 
-def show_new_run(index: Index) -> None:
+def show_new_run(index: Index, audit: Audit) -> None:
     """Preset cards, epochs and the button."""
     num_images = len(index.select("train"))
-    for finding in audit.find_findings(index):
+    for finding in audit.findings:
         if finding.severity == "error":
-            text = f"**Do not trust a result from this.** {ui.escape(finding.title)}"
-            st.error(f"{text} The data page shows more.", icon=":material/warning:")
+            st.error(
+                f"**Do not trust a result from this.** {ui.escape(finding.title)} The data page "
+                "shows more.",
+                icon=":material/warning:",
+            )
     for column, preset in zip(st.columns(len(PRESETS)), PRESETS.values(), strict=True):
         with column:
             show_preset(preset, num_images)
@@ -200,6 +204,7 @@ def show_all_runs(runs: list[Run]) -> None:
 
 
 ui.begin_page("Train")
+ui.take_next_source()
 st.title("Train")
 st.caption("Is it learning, and when is it done? A run goes on when you close this page.")
 all_runs = list_runs(workspace.get_runs_dir())
@@ -222,7 +227,8 @@ with ui.errors():
             st.subheader("Train another", anchor=False)
         ui.show_source_choice()
         if ui.has_folder():
-            show_new_run(ui.load_index(ui.get_data_config()))
+            config = ui.get_data_config()
+            show_new_run(ui.load_index(config), ui.load_audit(config))
 if chosen_run is None and active_run is None and all_runs:
     st.divider()
     with ui.errors():

@@ -17,14 +17,16 @@ from typing import Any
 from tqdm import tqdm
 
 from polyp_core import jobs, words
-from polyp_core.dataset import read_index
-from polyp_core.errors import ImageError, PolypError, RunError
+from polyp_core.config import DataConfig, RunConfig
+from polyp_core.dataset import Index, read_index
+from polyp_core.errors import DatasetError, ImageError, PolypError, RunError
 from polyp_core.images import SUFFIXES
 from polyp_core.presets import PRESETS, get_preset
 from polyp_core.runs import FINAL_STATES, Run, list_runs
-from polyp_core.workspace import find_run, get_runs_dir
+from polyp_core.workspace import find_run, get_cache_dir, get_runs_dir
 
 Progress = Callable[[int, int], None]
+_SHOWN_FILES = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,11 +57,64 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from polyp_core.audit import audit_index, count_images, propose_split, say_limit
+
+    config = replace(RunConfig().with_settings(options.set).data, folder=options.data)
+    if options.write_split and options.write_split.suffix.lower() != ".csv":
+        raise DatasetError(
+            f"The clean split cannot be called '{options.write_split.name}'. Expected a name that "
+            "ends in .csv, by which it is known as a manifest. Choose such a name."
+        )
+    index = _read_images(config)
+    with _show_progress("Comparing images") as progress:
+        audit = audit_index(index, get_cache_dir(), progress)
+    if options.write_split:
+        clean = propose_split(index, audit.pairs, config.validation_fraction, config.seed)
+        clean.index.write_manifest(options.write_split)
+    if options.json:
+        print(json.dumps(audit.to_dict(), indent=1))
+        return 0
+    print(f"Verdict: {audit.verdict}. {say_limit(index)}")
+    print(_say_counts(audit.counts))
+    for finding in audit.findings:
+        print(f"\n{finding.severity}: {finding.title}\n  {finding.advice}")
+        named = list(zip(finding.files, finding.reasons, strict=True))
+        for path, reason in named[:_SHOWN_FILES]:
+            print(f"  - {path}" + (f": {reason}" if reason else ""))
+        if len(named) > _SHOWN_FILES:
+            print(f"  … and {len(named) - _SHOWN_FILES} more; --json names all")
+    if options.write_split:
+        counts = count_images(clean.index)
+        left_out = words.say_number(len(clean.left_out), "image") + " left out"
+        print(f"\nA clean split is written to {options.write_split}: {_say_counts(counts)}.")
+        print(f"  {left_out}. Train on it: train {options.write_split}")
+    return 0
+
+
+def _say_counts(counts: dict[str, Any]) -> str:
+    """Such as "75 images of 75 patients; train: 11 calcified, 45 non-calcified; …"."""
+    patients = "" if counts["patients"] is None else f" of {counts['patients']} patients"
+    parts = [f"{counts['images']} images{patients}"]
+    for split, by_class in counts["by_split"].items():
+        parts.append(f"{split}: " + ", ".join(f"{n} {name}" for name, n in by_class.items()))
+    for key, what in (
+        ("unreadable", "unreadable"), ("other_files", "other files"), ("hidden_files", "hidden"),
+    ):  # fmt: skip
+        if counts[key]:
+            parts.append(f"{counts[key]} {what}")
+    return "; ".join(parts)
+
+
+def _read_images(config: DataConfig) -> Index:
+    with _show_progress("Reading images") as progress:
+        return read_index(config, progress, cache_dir=get_cache_dir())
+
+
 def _train(options: argparse.Namespace) -> int:
     config = get_preset(options.preset).with_settings(options.set)
     config = replace(config, data=replace(config.data, folder=options.data))
-    with _show_progress("Reading images") as progress:
-        index = read_index(config.data, progress)
+    index = _read_images(config.data)
     for path, reason in index.unreadable.itertuples(index=False):
         print(f"Left out: {path}: {reason}", file=sys.stderr)
     counts = index.images["split"].value_counts()
@@ -244,8 +299,15 @@ def _build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(command=_demo)
 
+    audit = commands.add_parser("audit", help="say whether images can be trusted")
+    audit.add_argument("data", help="a folder of images, or a CSV manifest")
+    audit.add_argument("--json", action="store_true")
+    audit.add_argument("--write-split", type=Path, metavar="FILE", help="a clean split, as a CSV")
+    audit.add_argument("--set", action="append", default=[], metavar="data.key=value")
+    audit.set_defaults(command=_audit)
+
     train = commands.add_parser("train", help="train on a folder of images")
-    train.add_argument("data", help="train/ and validation/, or two class folders")
+    train.add_argument("data", help="train/ and validation/, two class folders, or a CSV manifest")
     train.add_argument("--preset", default="compact", help=f"one of {', '.join(PRESETS)}")
     train.add_argument("--set", action="append", default=[], metavar="section.key=value")
     train.add_argument("--runs", type=Path, metavar="DIR", help="where runs are written")

@@ -38,7 +38,7 @@ def main() -> int:
 def _forget_folder() -> None:
     """What ships names no folder of the machine it was made on."""
     values = json.loads(DEMO_RUN.path("config.json").read_text(encoding="utf-8"))
-    values["settings"]["data"]["folder"] = "demo-data"
+    values["settings"]["data"]["folder"] = values["folder"] = "demo-data"
     DEMO_RUN.write_json("config.json", values)
 
 

@@ -10,7 +10,7 @@ from polyp_core.dataset import Index, read_index
 from polyp_core.errors import DatasetError
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.prediction import Classifier, load_classifier
-from polyp_core.runs import Run, write_atomically
+from polyp_core.runs import Run
 
 Progress = Callable[[int, int], None]
 
@@ -20,11 +20,12 @@ def predict_rows(
 ) -> pd.DataFrame:
     """The rows with their `probability` added."""
     probabilities = []
-    for number, path in enumerate(rows["path"], start=1):
-        probabilities.append(classifier.classify(index.folder / path, path).probability)
+    for number, row in enumerate(rows.itertuples(), start=1):
+        prediction = classifier.classify(index.folder / row.path, row.path, row.frame)
+        probabilities.append(prediction.probability)
         if on_progress is not None:
             on_progress(number, len(rows))
-    columns = ["path", "split", "group", "label"]
+    columns = ["path", "frame", "split", "group", "label"]
     return rows[columns].assign(probability=probabilities)
 
 
@@ -37,9 +38,7 @@ def evaluate_run(run: Run, index: Index, on_progress: Progress | None = None) ->
     metrics = _describe(predictions[~is_test], classifier, index.class_names)
     if is_test.any():
         metrics["test"] = _describe(predictions[is_test], classifier, index.class_names)
-    write_atomically(
-        run.path("predictions.csv"), lambda path: predictions.to_csv(path, index=False)
-    )
+    run.write_table("predictions.csv", predictions)
     run.write_json("metrics.json", metrics)
 
 

@@ -1,17 +1,36 @@
-"""A file or an upload becomes one array. The only decoder and resizer of the project."""
+"""A file or an upload becomes one array. The only decoder, cropper and resizer of the project."""
 
 import io
+import stat
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from polyp_core.config import DataConfig, ModelConfig
+from polyp_core.dicom import decode_frame, is_dicom, read_header
 from polyp_core.errors import ImageError
+from polyp_core.region import Box, box_from_percent, crop_region, find_region
+
+__all__ = [
+    "SUFFIXES",
+    "Picture",
+    "crop_picture",
+    "decode_image",
+    "decode_picture",
+    "find_box",
+    "fit_image",
+    "is_dicom",
+    "prepare_picture",
+    "read_file",
+]
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom"})
 MAX_PIXELS = 40_000_000
+MAX_FILE_BYTES = 512 * 2**20
 # Our own limit is lower than Pillow's and says what to do; it is checked before any decoding.
 Image.MAX_IMAGE_PIXELS = None
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -24,39 +43,55 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_EXPECTED = "Expected PNG, JPEG, BMP, TIFF or WebP."
+_EXPECTED = "Expected PNG, JPEG, BMP, TIFF, WebP or DICOM."
 
 
-def decode_image(source: Path | bytes, name: str | None = None) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A decoded picture at its full size.
+
+    Attributes:
+        pixels: `(height, width, 1)` grey or `(height, width, 3)` RGB, uint8.
+        region: The scan area that a DICOM file names, in px: left, top, right, bottom; or None.
+    """
+
+    pixels: np.ndarray
+    region: Box | None = None
+
+
+def decode_image(source: Path | bytes, name: str | None = None, frame: int = 0) -> np.ndarray:
+    """The pixels of `decode_picture`."""
+    return decode_picture(source, name, frame).pixels
+
+
+def decode_picture(source: Path | bytes, name: str | None = None, frame: int = 0) -> Picture:
     """Decode one picture at its full size.
 
-    EXIF orientation is applied, transparency is laid on black, 16 bit is scaled to 8 bit. The
-    format is found from the content; the name plays no part.
+    EXIF orientation is applied, transparency is laid on black, 16 bit is scaled to 8 bit, DICOM
+    is windowed. The format is found from the content; the name plays no part.
 
     Args:
         source: A path, or the bytes of a file.
         name: What to call it in an error. Defaults to the file's name, or "the image".
-
-    Returns:
-        `(height, width, 1)` for grey pictures, `(height, width, 3)` RGB otherwise; uint8.
+        frame: Which frame of a DICOM file, counted from 0.
 
     Raises:
         ImageError: If it cannot be opened, is no known format, is cut short or is too large.
     """
     name = name or (source.name if isinstance(source, Path) else "the image")
-    try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            f"Cannot open '{name}': {error.strerror}. Check that the file is there and may be read."
-        ) from error
+    data = source if isinstance(source, bytes) else read_file(source, name)
     if not data:
         raise ImageError(f"'{name}' is empty (0 bytes). Copy or export it again.")
+    if is_dicom(data):
+        header = read_header(data, name)
+        return Picture(pixels=decode_frame(data, name, frame), region=header.region)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, name)
+            _check_single(picture, name)
             turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
-            return _to_array(picture if turn is None else picture.transpose(turn), name)
+            upright = picture if turn is None else picture.transpose(turn)
+            return Picture(pixels=_to_array(upright, name))
     except UnidentifiedImageError:
         raise ImageError(
             f"'{name}' is not an image that can be read, whatever its name says. {_EXPECTED} "
@@ -66,6 +101,59 @@ def decode_image(source: Path | bytes, name: str | None = None) -> np.ndarray:
         raise ImageError(
             f"'{name}' is damaged or cut short ({error}). Copy or export it again."
         ) from error
+
+
+def read_file(path: Path, name: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        ImageError: If it cannot be opened, or is so large that it can be no image of ours.
+    """
+    try:
+        facts = path.stat()
+        size_bytes = facts.st_size
+        # Reading a pipe or a device might never end.
+        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+            raise ImageError(
+                f"'{name}' is no file but a pipe or a device. Expected an image file. Remove it."
+            )
+        if size_bytes > MAX_FILE_BYTES:
+            raise ImageError(
+                f"'{name}' is too large: {size_bytes // 2**20} MB. Expected at most "
+                f"{MAX_FILE_BYTES // 2**20} MB a file. Make it smaller first."
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"Cannot open '{name}': {error.strerror}. Check that the file is there and may be read."
+        ) from error
+
+
+def find_box(picture: Picture, config: DataConfig) -> Box:
+    """The part of a picture that is used, in px: left, top, right, bottom.
+
+    Args:
+        picture: At its full size.
+        config: "off" uses all of it; "automatic" the scan area that the DICOM file names or that
+            is found; "box" the given one.
+    """
+    height_px, width_px = picture.pixels.shape[:2]
+    if config.region == "box":
+        left, top, right, bottom = config.region_box
+        return box_from_percent((left, top, right, bottom), width_px, height_px)
+    if config.region == "automatic":
+        return picture.region or find_region(picture.pixels)
+    return 0, 0, width_px, height_px
+
+
+def crop_picture(picture: Picture, config: DataConfig) -> np.ndarray:
+    """The used part of a picture, `(height, width, 1 or 3)` uint8."""
+    return crop_region(picture.pixels, find_box(picture, config))
+
+
+def prepare_picture(picture: Picture, data: DataConfig, model: ModelConfig) -> np.ndarray:
+    """What the network sees of a picture, `(size, size, channels)` uint8: cropped, then fitted."""
+    return fit_image(crop_picture(picture, data), model.image_size_px, model.channels)
 
 
 def fit_image(image: np.ndarray, size_px: int, channels: int) -> np.ndarray:
@@ -93,6 +181,21 @@ def _check_size(picture: Image.Image, name: str) -> None:
             f"'{name}' is too large: {width_px} × {height_px} pixels. Expected at most "
             f"{MAX_PIXELS // 1_000_000} million. Make it smaller first."
         )
+
+
+def _check_single(picture: Image.Image, name: str) -> None:
+    """Refuse a file of several pages or frames without counting them all."""
+    if picture.format == "MPO":  # a camera's JPEG, with a preview of itself behind it
+        return
+    try:
+        picture.seek(1)
+    except EOFError:
+        picture.seek(0)
+        return
+    raise ImageError(
+        f"'{name}' holds several pages or frames. Expected one picture a file (only DICOM may hold "
+        "several). Save each of them as a file of its own."
+    )
 
 
 def _to_array(picture: Image.Image, name: str) -> np.ndarray:

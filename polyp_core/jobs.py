@@ -11,7 +11,7 @@ from pathlib import Path
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import RunError
-from polyp_core.runs import Run, write_atomically
+from polyp_core.runs import Run
 
 _PROJECT_DIR = Path(__file__).parents[1]
 _started: list[subprocess.Popen[bytes]] = []
@@ -31,11 +31,16 @@ def start_run(config: RunConfig, index: Index, runs_dir: Path, name: str | None 
     """
     run = Run(_make_directory(runs_dir, name, config.preset))
     run.path("worker.log").touch()  # from now on the run is waiting for its worker
-    images, data = index.images, replace(config.data, folder=str(index.folder))
-    write_atomically(run.path("index.csv"), lambda path: images.to_csv(path, index=False))
+    source = index.manifest or index.folder
+    data = replace(config.data, folder=str(source))
+    run.write_table("index.csv", index.images)
     run.write_json(
         "config.json",
-        {"settings": replace(config, data=data).to_dict(), "class_names": list(index.class_names)},
+        {
+            "settings": replace(config, data=data).to_dict(),
+            "class_names": list(index.class_names),
+            "folder": str(index.folder),
+        },
     )
     _start_worker(run)
     return run

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from polyp_core.augmentation import augment_image
-from polyp_core.config import AugmentConfig, ModelConfig
+from polyp_core.config import AugmentConfig, RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import DatasetError
-from polyp_core.images import decode_image, fit_image
+from polyp_core.images import decode_picture, prepare_picture
 
 _BATCHES_AHEAD = 4
 Batch = tuple[np.ndarray, np.ndarray]
@@ -24,7 +24,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 def load_images(
     index: Index,
     rows: pd.DataFrame,
-    model: ModelConfig,
+    config: RunConfig,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Decode the images of some rows to what the network sees.
@@ -32,7 +32,7 @@ def load_images(
     Args:
         index: Whose folder the rows belong to.
         rows: Rows of `index.images`.
-        model: Gives size and channels.
+        config: Gives region, size and channels.
         on_progress: Called with (images done, images in all).
 
     Returns:
@@ -41,19 +41,27 @@ def load_images(
     Raises:
         DatasetError: If a file is gone or is no longer the one that was indexed.
     """
+    model = config.model
     shape = (len(rows), model.image_size_px, model.image_size_px, model.channels)
     images = np.empty(shape, dtype=np.uint8)
+    positions = pd.Series(np.arange(len(rows)), index=rows.index)
 
-    def load(item: tuple[int, str, str]) -> None:
-        position, path, sha256 = item
-        data = _read_indexed(index.folder, path, sha256)
-        images[position] = fit_image(decode_image(data, path), model.image_size_px, model.channels)
+    def load(path: str) -> int:
+        """A file is read once, whatever number of its frames is wanted."""
+        of_file = rows.loc[files[path]]
+        data = _read_indexed(index.folder, path, of_file["sha256"].iloc[0])
+        for number, frame in of_file["frame"].items():
+            picture = decode_picture(data, path, int(frame))
+            images[positions[number]] = prepare_picture(picture, config.data, model)
+        return len(of_file)
 
+    files = rows.groupby("path", sort=False).groups
+    num_done = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        items = zip(range(len(rows)), rows["path"], rows["sha256"], strict=True)
-        for number, _ in enumerate(pool.map(load, items), start=1):
+        for num_frames in pool.map(load, files):
+            num_done += num_frames
             if on_progress is not None:
-                on_progress(number, len(rows))
+                on_progress(num_done, len(rows))
     return images
 
 

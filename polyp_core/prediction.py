@@ -8,9 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from polyp_core.config import ModelConfig
+from polyp_core.config import RunConfig
 from polyp_core.errors import ModelError
-from polyp_core.images import decode_image, fit_image
+from polyp_core.images import decode_picture, find_box, fit_image
+from polyp_core.region import Box, crop_region
 from polyp_core.runs import Run
 
 
@@ -26,10 +27,12 @@ class Prediction:
         saliency: `(rows, columns)` float32 in [-1, 1] on the network's own coarse grid: signed
             Grad-CAM, above zero where the image speaks for the positive class; 1 is as strong as
             the strongest evidence in the validation images.
+        box: The part of the picture that the network saw, in px: left, top, right, bottom.
     """
 
     name: str
     picture: np.ndarray
+    box: Box
     probability: float
     class_name: str
     saliency: np.ndarray
@@ -40,16 +43,14 @@ class Predictor:
 
     Args:
         content: The LiteRT file.
-        model: Size and channels of its input.
 
     Raises:
         ModelError: If the file is no LiteRT model.
     """
 
-    def __init__(self, content: bytes, model: ModelConfig) -> None:
+    def __init__(self, content: bytes) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._model = model
         # An interpreter is not thread-safe.
         self._lock = threading.Lock()
         try:
@@ -81,35 +82,37 @@ class Predictor:
             probability = float(self._interpreter.get_tensor(self._probability)[0])
             return probability, self._interpreter.get_tensor(self._saliency)[0].copy()
 
-    def fit(self, picture: np.ndarray) -> np.ndarray:
-        """Bring a decoded picture to what the network sees."""
-        return fit_image(picture, self._model.image_size_px, self._model.channels)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A run's predictor with its class names, threshold and saliency scale."""
+    """A run's predictor with its settings, class names, threshold and saliency scale."""
 
     predictor: Predictor
+    config: RunConfig
     class_names: tuple[str, str]
     threshold: float
     saliency_scale: float
 
-    def classify(self, source: Path | bytes, name: str | None = None) -> Prediction:
-        """Classify one file.
+    def classify(self, source: Path | bytes, name: str | None = None, frame: int = 0) -> Prediction:
+        """Classify one picture.
 
         Args:
             source: A path, or the bytes of a file.
             name: What to call it. Defaults to the file's name, or "the image".
+            frame: Which frame of a DICOM file, counted from 0.
 
         Raises:
             ImageError: If it cannot be read.
         """
-        picture = decode_image(source, name)
-        probability, saliency = self.predictor.predict(self.predictor.fit(picture))
+        picture = decode_picture(source, name, frame)
+        box = find_box(picture, self.config.data)
+        model = self.config.model
+        seen = fit_image(crop_region(picture.pixels, box), model.image_size_px, model.channels)
+        probability, saliency = self.predictor.predict(seen)
         return Prediction(
             name=name or (source.name if isinstance(source, Path) else "the image"),
-            picture=picture,
+            picture=picture.pixels,
+            box=box,
             probability=probability,
             class_name=self.class_names[int(probability >= self.threshold)],
             saliency=np.clip(saliency / self.saliency_scale, -1, 1),
@@ -139,34 +142,37 @@ def load_classifier(run: Run) -> Classifier:
             "differs. Copy the run again, or train anew."
         )
     return Classifier(
-        predictor=Predictor(content, run.read_config().model),
+        predictor=Predictor(content),
+        config=run.read_config(),
         class_names=run.read_class_names(),
         threshold=float(serving["threshold"]),
         saliency_scale=float(serving["saliency_scale"]),
     )
 
 
-def draw_overlay(
-    picture: np.ndarray, saliency: np.ndarray, opacity: float, positive: bool = True
-) -> np.ndarray:
-    """Lay one direction of a saliency map over its picture, in the inferno colours.
+def draw_overlay(prediction: Prediction, opacity: float, positive: bool = True) -> np.ndarray:
+    """Lay one direction of the saliency map over the picture, in the inferno colours.
 
-    The colour's opacity follows the evidence, so where there is none the picture stays untouched.
+    The colour's opacity follows the evidence, so where there is none the picture stays untouched;
+    so does what lies outside of the part that the network saw.
 
     Args:
-        picture: `(height, width, 1 or 3)` uint8.
-        saliency: `(rows, columns)` in [-1, 1], from `Prediction`.
+        prediction: Of one picture.
         opacity: In [0, 1], of the strongest evidence.
         positive: Show what speaks for the positive class, or else for the negative one.
 
     Returns:
         `(height, width, 3)` uint8 RGB.
     """
-    height_px, width_px = picture.shape[:2]
+    picture, saliency = prediction.picture, prediction.saliency
+    overlay = np.array(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+    seen = crop_region(overlay, prediction.box)
+    height_px, width_px = seen.shape[:2]
     strength = np.clip(saliency if positive else -saliency, 0, 1).astype(np.float32)
     strength = cv2.resize(strength, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
     strength = strength[..., np.newaxis]
     colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     weight = opacity * np.sqrt(strength)
-    overlay: np.ndarray = np.rint(picture * (1 - weight) + colours * weight).astype(np.uint8)
+    left, top, right, bottom = prediction.box
+    overlay[top:bottom, left:right] = np.rint(seen * (1 - weight) + colours * weight)
     return overlay

@@ -88,6 +88,41 @@ PRESETS: dict[str, Preset] = {
     )
 }
 
+AUGMENTATION_TITLES: dict[str, str] = {
+    "none": "None",
+    "thesis": "Thesis",
+    "ultrasound": "Ultrasound",
+}
+AUGMENTATION_PRESETS: dict[str, AugmentConfig] = {
+    "none": AugmentConfig(
+        rotation_deg=0.0,
+        width_shift=0.0,
+        height_shift=0.0,
+        shear_deg=0.0,
+        zoom=0.0,
+        horizontal_flip=False,
+    ),
+    "thesis": AugmentConfig(),
+    # What a probe and its knobs do, and nothing that makes or hides the sign of a calcification.
+    # Gaps are black, as beside any scan: a smeared border looks like a shadow.
+    "ultrasound": AugmentConfig(
+        rotation_deg=15.0,
+        width_shift=0.1,
+        height_shift=0.1,
+        shear_deg=5.0,
+        zoom=0.15,
+        fill_mode="constant",
+        gain_db=4.0,
+        dynamic_range_db=6.0,
+        depth_gain_db=6.0,
+        speckle=0.2,
+        haze=0.15,
+        haze_probability=0.3,
+        blur=0.004,
+        blur_probability=0.3,
+    ),
+}
+
 
 def get_preset(name: str) -> RunConfig:
     """The configuration of a preset.

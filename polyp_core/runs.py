@@ -99,8 +99,11 @@ class Run:
                 f"The index of run '{self.name}' cannot be read ({error}). Expected the index.csv "
                 "that was written when it started. Train anew."
             ) from error
+        if "frame" not in images:  # of a version that knew no DICOM
+            images["frame"] = 0
+        values = self._read_json("config.json")
         return Index(
-            folder=Path(self.read_config().data.folder),
+            folder=Path(values.get("folder") or self.read_config().data.folder),
             class_names=self.read_class_names(),
             images=images,
             unreadable=pd.DataFrame(columns=["path", "reason"]),
@@ -154,6 +157,14 @@ class Run:
         """Write a JSON file atomically."""
         text = json.dumps(values, indent=1, ensure_ascii=False)
         write_atomically(self.path(file_name), lambda path: _write_text(path, text))
+
+    def write_table(self, file_name: str, rows: pd.DataFrame) -> None:
+        """Write a CSV file atomically."""
+        # With this line end a name that holds any part of it is put in quotes.
+        write_atomically(
+            self.path(file_name),
+            lambda path: rows.to_csv(path, index=False, lineterminator="\r\n"),
+        )
 
     def _read_json(self, file_name: str) -> dict[str, Any]:
         """A JSON object, or {} if it is missing or damaged."""

@@ -35,7 +35,7 @@ def write_serving_model(run: Run, images: np.ndarray) -> None:
     """
     model = keras.saving.load_model(run.path("model.keras"), compile=False)
     content = convert_model(model)
-    predictor = Predictor(content, run.read_config().model)
+    predictor = Predictor(content)
     served = [predictor.predict(image) for image in images]
     probabilities = np.array([probability for probability, _ in served])
     expected = np.concatenate(

@@ -94,7 +94,7 @@ def _load(
         def show(done: int, total: int) -> None:
             report(message=f"Reading {split} images: {done} of {total}")
 
-        return rows, load_images(index, rows, config.model, show)
+        return rows, load_images(index, rows, config, show)
 
     rows, images = load("train")
     batches = TrainingBatches(

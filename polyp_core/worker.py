@@ -118,7 +118,7 @@ def _train_and_evaluate(run: Run, status: StatusWriter) -> int:
         status.write(state="stopped", message="Stopped")
         return 1
     status.write(message="Converting the model for predictions")
-    write_serving_model(run, load_images(index, index.select("validation")[:200], config.model))
+    write_serving_model(run, load_images(index, index.select("validation")[:200], config))
     status.write(message="Testing on the validation images")
     evaluate_run(run, index)
     status.write(state="finished", message="Finished", remaining_s=0)

@@ -1,4 +1,4 @@
-"""Where things lie on this computer: runs, the demo images, the demo model that ships."""
+"""Where things lie on this computer: runs, images, caches, the demo model that ships."""
 
 import os
 import threading
@@ -17,6 +17,21 @@ DEMO_RUN = Run(Path(__file__).parent / "demo_run")
 def get_runs_dir() -> Path:
     """Where runs are written: `runs` in $POLYP_WORKSPACE, which defaults to ./workspace."""
     return _get_workspace_dir() / "runs"
+
+
+def get_cache_dir() -> Path:
+    """Where what was read of images is kept; deleting it costs time alone."""
+    return _get_workspace_dir() / "cache"
+
+
+def get_imports_dir() -> Path:
+    """Where zips and dragged folders are unpacked."""
+    return _get_workspace_dir() / "imports"
+
+
+def get_splits_dir() -> Path:
+    """Where clean splits are written, as manifests."""
+    return _get_workspace_dir() / "splits"
 
 
 def get_demo_data_dir() -> Path:

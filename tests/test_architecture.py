@@ -9,8 +9,10 @@ ROOT = Path(__file__).parents[1]
 
 # Top to bottom: a module imports only from modules above it.
 ORDER = [
-    "errors", "words", "config", "presets", "images", "dataset", "phantom", "augmentation",
-    "metrics", "audit", "runs", "workspace", "jobs", "prediction", "evaluation",
+    "errors", "words", "config", "presets", "dicom", "region", "images", "annotations",
+    "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
+    "phantom", "imaging_effects", "augmentation", "metrics", "audit", "runs", "workspace", "jobs",
+    "prediction", "evaluation",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "models", "training", "serving", "worker", "__main__", "demo_model",
 ]  # fmt: skip

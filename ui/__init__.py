@@ -1,32 +1,34 @@
 """What the pages share: the frame, the draft of a run, cached readers, pictures and charts."""
 
+from ui.charts import PLAIN as CHART
 from ui.draft import (
     choose_preset,
     get_data_config,
     get_draft,
     get_preset_name,
-    has_folder,
     list_changes,
     show_preset_choice,
     show_setting,
     show_settings,
-    show_source_choice,
 )
+from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
-from ui.pictures import get_class_colours, is_dark, show_image
+from ui.pictures import get_class_colours, is_dark, show_image, show_row
 from ui.readers import (
     classify,
     draw_demo_data,
     find_active_run,
     list_demo_pictures,
+    load_audit,
     load_index,
     name_run,
     open_classifier,
     read_picture,
 )
+from ui.region import show_region
+from ui.samples import show_augmentation
+from ui.sources import has_folder, show_source_choice, take_next_source
 from ui.words import escape
-
-CHART = {"displayModeBar": False}  # how every Plotly chart is shown
 
 __all__ = [
     "CHART",
@@ -45,16 +47,25 @@ __all__ = [
     "is_dark",
     "list_changes",
     "list_demo_pictures",
+    "load_audit",
     "load_index",
     "name_run",
     "open_classifier",
     "read_picture",
+    "show_augmentation",
+    "show_clean_split",
+    "show_counts",
     "show_credentials",
+    "show_findings",
     "show_image",
     "show_notice",
     "show_preset_choice",
     "show_problem",
+    "show_region",
+    "show_row",
     "show_setting",
     "show_settings",
     "show_source_choice",
+    "show_verdict",
+    "take_next_source",
 ]

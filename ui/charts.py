@@ -2,11 +2,15 @@
 
 import html
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from PIL import Image
 
 from polyp_core.dataset import Index
 
+PLAIN = {"displayModeBar": False}  # how every Plotly chart is shown
+_NARROW = 0.2
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -93,6 +97,7 @@ def draw_counts(index: Index, colours: tuple[str, str], *, is_dark: bool) -> go.
     """Images by split and class, one bar a split."""
     figure = go.Figure()
     splits = [s for s in reversed(_SPLIT_NAMES) if (index.images["split"] == s).any()]
+    widest = max(len(index.select(split)) for split in splits)
     for label, name in reversed(list(enumerate(index.class_names))):
         counts = [len(rows[rows["label"] == label]) for rows in map(index.select, splits)]
         figure.add_bar(
@@ -100,8 +105,13 @@ def draw_counts(index: Index, colours: tuple[str, str], *, is_dark: bool) -> go.
             x=counts,
             orientation="h",
             marker={"color": colours[label], "line": {"width": 0}},
-            text=[f"{count} {html.escape(name)}" for count in counts],
+            # A bar too narrow for the name bears its number alone; the colour says the rest.
+            text=[
+                f"{count} {html.escape(name)}" if count > _NARROW * widest else str(count)
+                for count in counts
+            ],
             textposition="inside",
+            textangle=0,
             insidetextanchor="middle",
             insidetextfont={"color": "#FFFFFF" if colours[label] == "#0072B2" else "#141414"},
             hovertemplate=f"%{{y}}: %{{x}} {html.escape(name)}<extra></extra>",
@@ -116,6 +126,31 @@ def draw_counts(index: Index, colours: tuple[str, str], *, is_dark: bool) -> go.
     )
     figure.update_xaxes(visible=False)
     figure.update_yaxes(showgrid=False, automargin=True)
+    return figure
+
+
+def draw_picture(picture: np.ndarray, *, is_dark: bool) -> go.Figure:
+    """A picture to draw a box on; both axes run from 0 to 100 %, the vertical one downwards."""
+    height_px, width_px = picture.shape[:2]
+    shown = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    figure = go.Figure()
+    # A selection needs points to select from; these are not seen.
+    figure.add_scatter(
+        x=[0, 100], y=[0, 100], mode="markers", marker={"opacity": 0}, hoverinfo="skip"
+    )
+    figure.add_layout_image(
+        source=shown, x=0, y=0, sizex=100, sizey=100, xref="x", yref="y", sizing="stretch",
+        layer="below", yanchor="top",
+    )  # fmt: skip
+    figure.update_layout(
+        _get_layout(is_dark),
+        dragmode="select",
+        height=max(120, min(420, round(360 * height_px / width_px))),
+        showlegend=False,
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+    )
+    figure.update_xaxes(range=[0, 100], visible=False, fixedrange=True)
+    figure.update_yaxes(range=[100, 0], visible=False, fixedrange=True)
     return figure
 
 

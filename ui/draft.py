@@ -6,8 +6,8 @@ from typing import Any
 import streamlit as st
 
 from polyp_core import workspace
-from polyp_core.config import DataConfig, RunConfig, Section
-from polyp_core.presets import PRESETS
+from polyp_core.config import AugmentConfig, DataConfig, RunConfig, Section
+from polyp_core.presets import AUGMENTATION_PRESETS, PRESETS
 
 
 def get_preset_name() -> str:
@@ -22,6 +22,25 @@ def choose_preset(name: str) -> None:
     for key in [str(key) for key in st.session_state]:
         if key.startswith("setting ") and not key.startswith("setting data."):
             del st.session_state[key]
+
+
+def get_augmentation_name() -> str | None:
+    """Which complete choice of augmentation the draft has; None for one of its own."""
+    augmentation = get_draft().augmentation
+    return next((n for n, choice in AUGMENTATION_PRESETS.items() if choice == augmentation), None)
+
+
+def choose_augmentation(name: str | None) -> None:
+    """Set every setting of the augmentation to those of a complete choice."""
+    if name is None:  # the chosen one was pressed again: its settings stay
+        return
+    for item in fields(AugmentConfig):
+        put_setting("augmentation", item.name, getattr(AUGMENTATION_PRESETS[name], item.name))
+
+
+def put_setting(section_name: str, name: str, value: Any) -> None:  # noqa: ANN401 - any plain type
+    """Change one setting of the draft."""
+    st.session_state[_setting_key(section_name, name)] = value
 
 
 def get_draft() -> RunConfig:
@@ -40,22 +59,13 @@ def get_data_config() -> DataConfig:
     Raises:
         ConfigError: If a setting cannot be used.
     """
-    if st.session_state.get("source") != "folder":
-        return DataConfig(folder=str(workspace.get_demo_data_dir().absolute()))
-    config = DataConfig(folder=str(st.session_state.get("folder") or "").strip(" \"'"))
-    return replace(config, **_get_changes("data", config))
-
-
-def has_folder() -> bool:
-    """Whether there are images to look at; says what to do where no folder is given yet."""
-    if get_data_config().folder:
-        return True
-    st.info(
-        "Give the folder of your images above: with train/ and validation/, or with one folder per "
-        "class.",
-        icon=":material/folder_open:",
-    )
-    return False
+    changes = _get_changes("data", DataConfig())
+    if st.session_state.get("source") == "folder":
+        folder = str(st.session_state.get("folder") or "").strip(" \"'")
+        return DataConfig(**changes | {"folder": folder})
+    # The demo set's names and patients are known; only the region can be chosen.
+    changes = {name: value for name, value in changes.items() if name.startswith("region")}
+    return DataConfig(folder=str(workspace.get_demo_data_dir().absolute()), **changes)
 
 
 def show_preset_choice(label: str) -> None:
@@ -68,33 +78,6 @@ def show_preset_choice(label: str) -> None:
         key="preset choice",
         on_change=lambda: choose_preset(st.session_state["preset choice"]),
     )
-
-
-def show_source_choice() -> None:
-    """The demo set, or a folder of the user's own."""
-    st.session_state.setdefault("source", "demo")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control(
-            "Images",
-            ["demo", "folder"],
-            format_func=lambda name: {"demo": "Demo images", "folder": "My own folder"}[name],
-            required=True,
-            key="source",
-            persist_state="session",
-        )
-        if st.session_state["source"] != "folder":
-            return
-        st.text_input(
-            "Folder on this computer",
-            key="folder",
-            placeholder="such as C:\\ultrasound\\polyps or ~/polyps",
-            help="With train/ and validation/, or with one folder per class. Nothing in it is "
-            "changed.",
-            persist_state="session",
-        )
-        with st.popover("How it is read", icon=":material/tune:"):
-            for name in ("positive_class", "group_pattern", "validation_fraction"):
-                show_setting("data", name)
 
 
 def show_settings(section_name: str, leave_out: tuple[str, ...] = ()) -> None:
@@ -112,7 +95,8 @@ def show_setting(section_name: str, name: str) -> None:
     section = getattr(PRESETS[get_preset_name()].config, section_name)
     item = {item.name: item for item in fields(section)}[name]
     limits, key = item.metadata, _setting_key(section_name, name)
-    label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] else "")
+    is_part = limits["unit"] == "part"  # shown in percent
+    label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] and not is_part else "")
     st.session_state.setdefault(key, getattr(section, name))
     options: dict[str, Any] = {"key": key, "help": limits["help"], "persist_state": "session"}
     if item.type is bool:
@@ -127,8 +111,15 @@ def show_setting(section_name: str, name: str) -> None:
         step = getattr(section, name) / 2 or 0.01
         st.number_input(label, limits["low"], limits["high"], step=step, format="%.4g", **options)
     elif item.type is float:
-        step = 1.0 if limits["unit"] else 0.05
-        st.slider(label, limits["low"], limits["high"], step=step, format="%.4g", **options)
+        span = limits["high"] - limits["low"]
+        step = _find_step(100 * span) / 100 if is_part else _find_step(span)
+        form = "percent" if is_part else "%.4g"
+        st.slider(label, limits["low"], limits["high"], step=step, format=form, **options)
+
+
+def _find_step(span: float) -> float:
+    """A step that gives at most a hundred or two places."""
+    return next(step for step, least in ((1.0, 19.0), (0.5, 10.0), (0.1, 0.0)) if span > least)
 
 
 def list_changes(config: RunConfig) -> list[str]:
@@ -139,9 +130,19 @@ def list_changes(config: RunConfig) -> list[str]:
         for item in fields(section):
             value = getattr(section, item.name)
             if value != getattr(getattr(preset, section_name), item.name):
-                shown = f"{value:g}" if isinstance(value, float) else str(value)
-                changes.append(f"{item.metadata['label']} {shown} {item.metadata['unit']}".strip())
+                changes.append(
+                    f"{item.metadata['label']} {say_value(value, item.metadata['unit'])}"
+                )
     return changes
+
+
+def say_value(value: Any, unit: str) -> str:  # noqa: ANN401 - any plain type
+    """A setting's value in words, such as "30 °" or "20 %"."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if unit == "part":
+        return f"{value * 100:g} %"
+    return f"{value:g} {unit}".strip() if isinstance(value, float) else f"{value} {unit}".strip()
 
 
 def _get_changes(section_name: str, section: Section) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pictures as they are, and the colours that are the same everywhere."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -36,6 +37,18 @@ def show_image(
     """
     caption = None if caption is None else escape(caption)
     st.image(encode_png(image), caption=caption, width=width, output_format="PNG", alt=alt)
+
+
+def show_row(images: Sequence[np.ndarray], captions: Sequence[str], height_px: int = 140) -> None:
+    """Pictures side by side, all of one height, each with its caption below, shown literally."""
+    with st.container(horizontal=True, gap="small"):
+        for image, caption in zip(images, captions, strict=True):
+            height, width = image.shape[:2]
+            width_px = max(24, min(3 * height_px, round(height_px * width / height)))
+            with st.container(width=max(width_px, 100)):
+                small = shrink(image, 2 * max(width_px, height_px))
+                st.image(encode_png(small), width=width_px, output_format="PNG", alt=caption)
+                st.caption(escape(caption))
 
 
 def shrink(image: np.ndarray, longest_px: int = 800) -> np.ndarray:

@@ -13,7 +13,7 @@ class DataConfig:
 
     folder: str = setting(
         "",
-        "A folder with train/ and validation/, or with one folder per class.",
+        "A folder with train/ and validation/ or with one folder per class, or a CSV manifest.",
         label="Folder",
     )
     positive_class: str = setting(
@@ -32,9 +32,23 @@ class DataConfig:
     )
     group_pattern: str = setting(
         "",
-        "A regular expression that finds the patient in the file name; its first bracket counts. "
-        "Empty: names that start like 'patient-012' are recognised.",
+        "A regular expression that finds the patient in the file name (or in folders below its "
+        "class folder); its first bracket counts. Empty: names like 'patient-012' and '1534_2' are "
+        "recognised.",
         label="Patient pattern",
+    )
+    region: str = setting(
+        "off",
+        "The part of each picture that is used. 'automatic' cuts away what surrounds the scan: "
+        "dark ground, text, grey-scale bar. 'box' cuts the same part out of every picture.",
+        label="Region",
+        choices=("off", "automatic", "box"),
+    )
+    region_box: tuple[int, ...] = setting(
+        (0, 0, 100, 100),
+        "Left, top, right and bottom of the box, in percent of the picture's width and height.",
+        label="Box",
+        unit="%",
     )
     seed: int = setting(
         0, "The same number gives the same split.", label="Split seed", low=0, high=2**31 - 1
@@ -50,3 +64,10 @@ class DataConfig:
                 r"like ^(\d+)_ for files named 1534_2.jpg. Correct data.group_pattern. "
                 f"Received: group_pattern={self.group_pattern!r}"
             ) from error
+        box = self.region_box
+        if len(box) != 4 or not (0 <= box[0] < box[2] <= 100 and 0 <= box[1] < box[3] <= 100):
+            raise ConfigError(
+                "The region's box is no box. Expected left, top, right and bottom in percent, left "
+                "before right and top before bottom, all from 0 to 100. Correct data.region_box. "
+                f"Received: region_box={box}"
+            )

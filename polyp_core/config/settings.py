@@ -42,7 +42,7 @@ def check_settings(config: Any, section: str) -> None:
                 f"{', '.join(map(str, limits['choices']))}. Received: {value!r}"
             )
         if limits["low"] is not None and not limits["low"] <= value <= limits["high"]:
-            unit = limits["unit"] and f" {limits['unit']}"
+            unit = "" if limits["unit"] in ("", "part") else f" {limits['unit']}"
             raise ConfigError(
                 f"{section}.{item.name} is out of bounds. Expected {limits['low']:.10g} to "
                 f"{limits['high']:.10g}{unit}. Received: {value!r}"

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from polyp_core.__main__ import main
+from polyp_core.config import DataConfig
+from polyp_core.dataset import read_index
 from polyp_core.runs import Run
-from tests.conftest import wait_until
+from tests.conftest import wait_until, write_classes
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--set", "model.image_size_px=32", "--set", "model.filters=8,16"]
@@ -152,3 +155,91 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(finished_run, da
     result = run_command("train", data_dir, *SMALL, "--runs", taken, check=False)
     assert result.returncode == 1
     assert "RunError: No run can be written to" in result.stderr
+
+
+def make_leaky_folder(folder):
+    """Forty pictures; one is a copy of another under another name."""
+    write_classes(folder, num_patients=20)
+    shutil.copy(folder / "calcified/patient-01_0.png", folder / "calcified/patient-91_0.png")
+    return folder
+
+
+def test_audit_says_verdict_counts_and_findings_with_their_files(tmp_path):
+    text = run_command("audit", make_leaky_folder(tmp_path / "data")).stdout
+    assert text.startswith("Verdict: ")
+    assert "41 images of 21 patients; train: " in text
+    assert "1 image stands under more than one patient, byte for byte the same." in text
+    assert "  - calcified/patient-91_0.png: copy " in text
+
+
+def test_audit_as_json_names_every_finding(tmp_path):
+    folder = make_leaky_folder(tmp_path / "data")
+    for number in range(30):
+        (folder / "calcified" / f"patient-50_{number}.png").touch()
+    result = json.loads(run_command("audit", folder, "--json").stdout)
+    assert set(result) == {"verdict", "findings", "counts"}
+    assert result["verdict"] == "train with care"
+    assert result["counts"]["images"] == 41
+    assert result["counts"]["unreadable"] == 30
+    findings = {finding["kind"]: finding for finding in result["findings"]}
+    for finding in findings.values():
+        assert {"kind", "severity", "count", "title", "advice", "files", "reasons"} == set(finding)
+    copies = findings["copy_across_patients"]
+    assert (copies["severity"], copies["count"]) == ("warning", 1)
+    assert copies["files"] == ["calcified/patient-01_0.png", "calcified/patient-91_0.png"]
+    assert findings["unreadable"]["count"] == len(findings["unreadable"]["files"]) == 30
+
+
+def test_audit_keeps_what_it_read_and_says_the_same_again(tmp_path, workspace_dir):
+    folder = make_leaky_folder(tmp_path / "data")
+    first = run_command("audit", folder, "--json").stdout
+    assert (workspace_dir / "cache" / "pictures.sqlite").is_file()
+    assert run_command("audit", folder, "--json").stdout == first
+
+
+def test_a_written_split_can_be_trained_on(tmp_path):
+    folder, split = make_leaky_folder(tmp_path / "data"), tmp_path / "splits" / "clean.csv"
+    result = run_command(
+        "audit", folder, "--write-split", split, "--set", "data.validation_fraction=0.4"
+    )
+    assert f"A clean split is written to {split}: 40 images of 20 patients; train: " in (
+        result.stdout
+    )
+    assert f"1 image left out. Train on it: train {split}" in result.stdout
+    index = read_index(DataConfig(folder=str(split)))
+    assert len(index.images) == 40
+    assert index.images["split"].value_counts().to_dict() == {"train": 24, "validation": 16}
+    again = json.loads(run_command("audit", split, "--json").stdout)
+    assert not {"copy_across_patients", "patients_guessed"} & {
+        finding["kind"] for finding in again["findings"]
+    }
+    name = "from-split"
+    result = run_command(
+        "train", split, *SMALL, "--set", "training.epochs=1", "--runs", tmp_path, "--name", name
+    )
+    run = Run(tmp_path / name)
+    assert run.read_status()["state"] == "finished"
+    assert run.read_config().data.folder == str(split)
+    assert run.read_index().folder == folder
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--set", "data.sed=1"], "ConfigError: There is no setting 'data.sed'."),
+        (["--set", "data.seed=one"], "ConfigError: "),
+        (["--set", "data.validation_fraction=0.9"], "ConfigError: "),
+        (["--set", "nonsense"], "ConfigError: "),
+        (
+            ["--write-split", "clean.txt"],
+            "DatasetError: The clean split cannot be called 'clean.txt'. Expected a name that ends "
+            "in .csv, by which it is known as a manifest. Choose such a name.",
+        ),
+    ],
+)
+def test_a_wrong_option_of_audit_says_what_to_do(options, expected, data_dir, capsys):
+    assert main(["audit", str(data_dir), *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(expected)
+    assert "Expected" in error
+    assert error.count("\n") == 1

@@ -81,8 +81,8 @@ def test_section_cannot_be_changed_in_place(section):
         (
             {"data": {"sed": 1, "fold": 2}},
             "Unknown setting in 'data': fold, sed. Expected only: folder, positive_class, "
-            "validation_fraction, group_pattern, seed. Remove it, or use the version that wrote "
-            "it.",
+            "validation_fraction, group_pattern, region, region_box, seed. Remove it, or use the "
+            "version that wrote it.",
         ),
     ],
 )

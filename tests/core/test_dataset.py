@@ -1,9 +1,11 @@
 import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -11,10 +13,15 @@ from polyp_core.config import DataConfig
 from polyp_core.dataset import Index, choose_positive_class, fingerprint_folder, read_index
 from polyp_core.errors import DatasetError
 from tests.conftest import write_classes, write_image
+from tests.core.dicom_files import RAMP, write_dicom
 
 LAYOUT = (
     "Expected two class folders, such as 'calcified' and 'non-calcified', either in the folder "
-    "itself or in its 'train' and 'validation' folders."
+    "itself, in its 'train' and 'validation' folders or in a folder for each patient; or a CSV "
+    "manifest with the columns path and label."
+)
+GONE = (
+    "Cannot open '{path}': No such file or directory. Check that the file is there and may be read."
 )
 NOT_DIVIDED = (
     "Expected at least one of each class, for train and for validation. Add images of the class, "
@@ -102,8 +109,8 @@ def test_every_known_suffix_is_read(data_dir, suffix):
 @pytest.mark.parametrize("class_names", [("calcified", "non-calcified"), ("a", "a-b")])
 def test_rows_are_sorted_by_path(tmp_path, class_names):
     for class_name in class_names:
-        for name in ("z.png", "a/z.png", "b.png"):
-            write_image(tmp_path / class_name / name, is_bright_spot=False, seed=1)
+        for seed, name in enumerate(("z.png", "a/z.png", "b.png")):
+            write_image(tmp_path / class_name / name, is_bright_spot=class_name == "a", seed=seed)
     paths = list(read(tmp_path).images["path"])
     assert paths == sorted(paths)
 
@@ -120,12 +127,12 @@ def test_hidden_files_and_folders_are_left_out(data_dir):
     index = read(data_dir)
     assert index.images.equals(expected.images)
     assert index.unreadable.empty
-    assert index.num_other_files == 0
+    assert (index.num_other_files, index.num_hidden_files) == (0, 8)
 
 
 def test_other_files_are_counted_and_left_out(data_dir):
     (data_dir / "calcified" / "notes.txt").write_text("x")
-    (data_dir / "non-calcified" / "scan.dcm").write_text("x")
+    (data_dir / "non-calcified" / "scan.mp4").write_text("x")
     assert read(data_dir).num_other_files == 2
 
 
@@ -152,19 +159,18 @@ def test_unreadable_file_is_listed_and_left_out(data_dir):
     ]
     text, empty, cut = index.unreadable["reason"]
     assert text == (
-        "'patient-91.png' is not an image that can be read, whatever its name says. Expected PNG, "
-        "JPEG, BMP, TIFF or WebP. Export it again in one of these."
+        "'calcified/patient-91.png' is not an image that can be read, whatever its name says. "
+        "Expected PNG, JPEG, BMP, TIFF, WebP or DICOM. Export it again in one of these."
     )
-    assert empty == "'patient-92.png' is empty (0 bytes). Copy or export it again."
-    assert cut.startswith("'patient-93.png' is damaged or cut short (")
+    assert empty == "'calcified/patient-92.png' is empty (0 bytes). Copy or export it again."
+    assert cut.startswith("'non-calcified/patient-93.png' is damaged or cut short (")
 
 
 def test_link_to_nowhere_is_listed_and_left_out(data_dir):
     (data_dir / "calcified" / "patient-91.png").symlink_to(data_dir / "gone.png")
     index = read(data_dir)
-    assert index.unreadable.values.tolist() == [
-        ["calcified/patient-91.png", "Cannot open 'patient-91.png': No such file or directory."]
-    ]
+    path = "calcified/patient-91.png"
+    assert index.unreadable.values.tolist() == [[path, GONE.format(path=path)]]
 
 
 def test_class_of_unreadable_images_alone_is_refused(data_dir):
@@ -174,7 +180,7 @@ def test_class_of_unreadable_images_alone_is_refused(data_dir):
         path.write_bytes(b"")
     assert read_error(data_dir) == (
         f"None of the images of class 'non-calcified' in '{data_dir}' can be read. The first one: "
-        "'patient-00_0.png' is empty (0 bytes). Copy or export it again."
+        "'non-calcified/patient-00_0.png' is empty (0 bytes). Copy or export it again."
     )
 
 
@@ -201,7 +207,7 @@ def test_folder_without_exactly_two_classes_is_refused(tmp_path, names, found, s
 
 @pytest.mark.parametrize(
     ("files", "what"),
-    [((), "nothing"), (("notes.txt", "scan.dcm"), "2 files, but no image")],
+    [((), "nothing"), (("notes.txt", "scan.mp4"), "2 files, but no image")],
 )
 def test_class_folder_without_images_is_refused(data_dir, files, what):
     empty = data_dir / "calcified"
@@ -210,8 +216,8 @@ def test_class_folder_without_images_is_refused(data_dir, files, what):
     for name in files:
         (empty / name).write_text("x")
     assert read_error(data_dir) == (
-        f"The class folder '{empty}' holds {what}. Expected PNG, JPEG, BMP, TIFF or WebP images. "
-        "Put the images of this class there."
+        f"The class folder '{empty}' holds {what}. Expected PNG, JPEG, BMP, TIFF, WebP or DICOM "
+        "images. Put the images of this class there."
     )
 
 
@@ -306,11 +312,22 @@ def test_patient_is_recognised_at_the_start_of_the_name(data_dir, name, group):
     assert images.loc[f"calcified/{name}", "group"] == group
 
 
-def test_one_name_without_a_patient_makes_all_unknown(data_dir):
-    write_image(data_dir / "calcified" / "scan.png", is_bright_spot=True, seed=1)
+@pytest.mark.parametrize(("num_silent", "are_known"), [(1, True), (2, True), (3, False)])
+def test_names_that_tell_no_patient_stand_for_themselves_up_to_a_tenth(
+    data_dir, num_silent, are_known
+):
+    for number in range(num_silent):  # beside twenty that tell
+        path = data_dir / "calcified" / f"scan{number}.png"
+        write_image(path, is_bright_spot=True, seed=number)
     index = read(data_dir)
-    assert not index.has_groups
-    assert (index.images["group"] == "").all()
+    silent = index.images[index.images["path"].str.contains("scan")]
+    assert index.has_groups == are_known
+    assert index.group_source == "names" * are_known
+    if are_known:
+        assert (silent["group"] == silent["path"]).all()
+        assert index.images["group"].nunique() == 10 + num_silent
+    else:
+        assert (index.images["group"] == "").all()
 
 
 @pytest.mark.parametrize(
@@ -462,3 +479,190 @@ def test_a_folder_of_another_layout_is_refused_without_looking_through_it(tmp_pa
     assert "has 3 class folders" in read_error(tmp_path)
     with pytest.raises(DatasetError, match="has 3 class folders"):
         fingerprint_folder(str(tmp_path))
+
+
+# Manifests
+
+
+def write_manifest(folder: Path, *rows: str, name: str = "list.csv") -> Path:
+    path = folder / name
+    path.write_text("\n".join(["path,label,group,split", *rows]), encoding="utf-8")
+    return path
+
+
+def test_a_manifest_gives_classes_patients_and_split(tmp_path):
+    rows = []
+    for number in range(8):
+        write_image(tmp_path / "all" / f"{number}.png", is_bright_spot=False, seed=number)
+        split = ("train", "validation")[number // 4]
+        rows.append(f"all/{number}.png,{('ill', 'healthy')[number % 2]},ward-{number},{split}")
+    path = write_manifest(tmp_path, *rows)
+    index = read(path)
+    assert (index.manifest, index.folder, index.is_split) == (path, tmp_path, True)
+    assert (index.class_names, index.group_source) == (("healthy", "ill"), "manifest")
+    columns = ["path", "label", "group", "split"]
+    assert index.images[columns].values.tolist() == [
+        [f"all/{n}.png", 1 - n % 2, f"ward-{n}", ("train", "validation")[n // 4]] for n in range(8)
+    ]
+
+
+def test_missing_files_of_a_manifest_are_listed_as_unreadable(tmp_path):
+    for number in range(8):
+        write_image(tmp_path / f"{number}.png", is_bright_spot=False, seed=number)
+    rows = [f"{number}.png,{'ab'[number % 2]},," for number in range(10)]
+    index = read(write_manifest(tmp_path, *rows))
+    assert len(index.images) == 8
+    assert index.unreadable.values.tolist() == [
+        [path, GONE.format(path=path)] for path in ("8.png", "9.png")
+    ]
+
+
+def test_a_manifest_of_missing_files_alone_is_refused(tmp_path):
+    path = write_manifest(tmp_path, "1.png,a,,", "2.png,b,,")
+    assert read_error(path) == (
+        f"None of the images of class 'a' in '{tmp_path}' can be read. The first one: "
+        f"{GONE.format(path='1.png')}"
+    )
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../etc/passwd", "a/../../x.png"])
+def test_a_folder_s_own_manifest_that_leads_out_of_it_is_refused(data_dir, target):
+    write_manifest(data_dir, f"{target},a,,", "calcified/x.png,b,,", name="manifest.csv")
+    assert read_error(data_dir) == (
+        f"Row 2 of 'manifest.csv' leads out of its folder: '{target}'. Expected paths inside the "
+        "folder. Copy the image there and correct the line."
+    )
+
+
+HOSTILE_NAMES = [
+    "**bold** [link](x) $a$ `b`.png",
+    "<img src=x onerror=alert(1)>.png",
+    "comma, \"quote\" 'single'.png",
+    "semicolon; tab\t.png",
+    "line\nbreak.png",
+    "carriage\rreturn.png",
+    "form\x0cfeed\x1c\u2028.png",
+    "\u202egnp.txt\u202c.png",
+    "back\\slash.png",
+    "=cmd|' C calc'!A0.png",
+    "NA.png",
+    "e\u0301 is not \xe9.png",
+    "\U0001f4a3.png",
+    "%2e%2e%2f$HOME`id`.png",
+    " .png",
+]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems forbid such names")
+def test_hostile_names_survive_index_manifest_and_index_literally(tmp_path):
+    for number, name in enumerate(HOSTILE_NAMES):
+        for class_name in ("a & <b>", " 'c\", \n"):
+            path = tmp_path / "data" / class_name / name
+            write_image(path, is_bright_spot=False, seed=number, size_px=6 + number)
+    first = read(tmp_path / "data")
+    assert {path.split("/")[-1] for path in first.images["path"]} == set(HOSTILE_NAMES)
+    assert first.unreadable.empty
+    first.write_manifest(tmp_path / "data" / "split.csv")
+    again = read(tmp_path / "data" / "split.csv")
+    assert again.unreadable.empty
+    assert again.images.equals(first.images)
+
+
+def test_ten_thousand_empty_files_are_each_listed_in_bounded_time(tmp_path):
+    for class_name in ("a", "b"):
+        (tmp_path / class_name).mkdir()
+        for number in range(5000):
+            (tmp_path / class_name / f"{number}.png").touch()
+    config, cache_dir = DataConfig(folder=str(tmp_path)), tmp_path.parent / "cache"
+    start = time.monotonic()
+    with pytest.raises(DatasetError) as caught:
+        read_index(config, cache_dir=cache_dir)
+    assert str(caught.value) == (
+        f"None of the images of class 'a' in '{tmp_path}' can be read. The first one: 'a/0.png' is "
+        "empty (0 bytes). Copy or export it again."
+    )
+    assert time.monotonic() - start < 60
+    for number in range(4):
+        for class_name in ("a", "b"):
+            path = tmp_path / class_name / f"{number}.png"
+            write_image(path, is_bright_spot=False, seed=number, size_px=8)
+    index = read_index(config, cache_dir=cache_dir)
+    assert (len(index.images), len(index.unreadable)) == (8, 9992)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text elsewhere")
+def test_a_name_that_is_no_text_is_listed_in_escapes(data_dir):
+    path = data_dir / "calcified" / "patient-01_0.png"
+    path.rename(path.with_name(os.fsdecode(b"\xff.png")))
+    index = read(data_dir)
+    ((shown, reason),) = index.unreadable.values.tolist()
+    assert shown == "calcified/\\udcff.png"
+    assert reason.startswith(f"The name of '{shown}' is no UTF-8 text.")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_pipes_are_not_waited_for(data_dir):
+    os.mkfifo(data_dir / "calcified" / "patient-01_9.png")
+    os.mkfifo(data_dir / "calcified" / "no_suffix")
+    index = read(data_dir)
+    assert list(index.unreadable["path"]) == ["calcified/patient-01_9.png"]
+    assert index.num_other_files == 1
+
+
+# Where the patients are known from
+
+
+def test_patients_of_dicom_files_go_before_names(tmp_path):
+    for number in range(8):
+        path = tmp_path / "ab"[number % 2] / f"case{number}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(write_dicom(RAMP + number, PatientID=f"ID {number // 2}"))
+    index = read(tmp_path)
+    assert index.group_source == "dicom"
+    assert index.images["group"].nunique() == 4
+    assert index.images["group"].str.fullmatch("dicom-[0-9a-f]{12}").all()
+
+
+def test_one_patient_in_all_dicom_files_is_an_anonymous_one(tmp_path):
+    for number in range(8):
+        path = tmp_path / "ab"[number % 2] / f"{number}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(write_dicom(RAMP + number, PatientID="anonymous"))
+    index = read(tmp_path)
+    assert (index.group_source, index.has_groups) == ("", False)
+
+
+def test_frames_of_a_file_are_rows_of_one_patient_even_where_none_is_known(tmp_path):
+    for number in range(8):
+        path = tmp_path / "ab"[number % 2] / f"{number}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        frames = np.stack([RAMP + number, RAMP.T + number]).tobytes()
+        path.write_bytes(
+            write_dicom(frames, NumberOfFrames=2, Rows=16, Columns=16, SamplesPerPixel=1,
+                        BitsAllocated=8, BitsStored=8)
+        )  # fmt: skip
+    index = read(tmp_path)
+    assert (len(index.images), index.group_source) == (16, "files")
+    assert list(index.images["frame"]) == [0, 1] * 8
+    assert (index.images["group"] == index.images["path"]).all()
+    assert (index.images.groupby("path")["split"].nunique() == 1).all()
+
+
+def test_a_folder_for_each_patient_names_them(tmp_path):
+    for patient in range(6):
+        for class_name in ("a", "b"):
+            path = tmp_path / f"Smith{patient}" / class_name / "1.png"
+            write_image(path, is_bright_spot=False, seed=2 * patient + (class_name == "b"))
+    index = read(tmp_path)
+    assert index.group_source == "layout"
+    assert set(index.images["group"]) == {f"Smith{patient}" for patient in range(6)}
+
+
+def test_the_cache_changes_nothing_but_time(data_dir, tmp_path):
+    config = DataConfig(folder=str(data_dir))
+    expected = read(data_dir)
+    for _ in range(2):
+        index = read_index(config, cache_dir=tmp_path / "cache")
+        assert index.images.equals(expected.images)
+        pd.testing.assert_frame_equal(index.measures, expected.measures, check_exact=True)
+        assert np.array_equal(index.descriptors, expected.descriptors)

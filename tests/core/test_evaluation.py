@@ -70,7 +70,9 @@ def test_a_folder_of_training_images_alone_is_refused(finished_run, tmp_path):
 def test_predictions_hold_one_row_an_image(finished_run):
     predictions = finished_run.read_predictions()
     expected = finished_run.read_index().select("validation")
-    assert list(predictions.columns) == ["path", "split", "group", "label", "probability"]
+    assert list(predictions.columns) == [
+        "path", "frame", "split", "group", "label", "probability",
+    ]  # fmt: skip
     pd.testing.assert_series_equal(predictions["path"], expected["path"].reset_index(drop=True))
 
 

@@ -1,4 +1,5 @@
 import io
+import os
 import re
 import struct
 import zlib
@@ -7,10 +8,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
+from pydicom.dataset import Dataset
 
+from polyp_core.config import DataConfig, ModelConfig
 from polyp_core.errors import ImageError
-from polyp_core.images import decode_image, fit_image
+from polyp_core.images import (
+    Picture,
+    crop_picture,
+    decode_image,
+    decode_picture,
+    find_box,
+    fit_image,
+    prepare_picture,
+)
+from tests.core.dicom_files import RAMP, write_dicom
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 STEPS = np.array([[0, 60, 120], [180, 210, 250]], dtype=np.uint8)
@@ -205,7 +217,7 @@ def test_other_content_is_refused_whatever_the_name_says(tmp_path, data):
         decode_image(path)
     assert str(caught.value) == (
         "'scan.png' is not an image that can be read, whatever its name says. Expected PNG, JPEG, "
-        "BMP, TIFF or WebP. Export it again in one of these."
+        "BMP, TIFF, WebP or DICOM. Export it again in one of these."
     )
 
 
@@ -283,3 +295,173 @@ def test_gray_picture_becomes_three_equal_channels():
     fitted = fit_image(STEPS[:, :2, np.newaxis], 2, 3)
     for channel in range(3):
         np.testing.assert_array_equal(fitted[..., channel], STEPS[:, :2])
+
+
+# Files of several pages
+
+
+def write_tiff(num_pages: int) -> bytes:
+    """A TIFF file of many pages, all of the same single pixel."""
+    # Width, height, bits, no compression, black is 0, where the pixel is, its bytes.
+    tags = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (279, 1)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    size, start = 2 + len(entries) + 4, 10
+    pages = [
+        struct.pack("<H", len(tags))
+        + entries
+        + struct.pack("<I", start + (n + 1) * size if n + 1 < num_pages else 0)
+        for n in range(num_pages)
+    ]
+    return b"II*\0" + struct.pack("<I", start) + bytes([77, 0]) + b"".join(pages)
+
+
+def test_a_tiff_of_two_thousand_pages_is_refused_without_counting_them(monkeypatch):
+    assert decode_image(write_tiff(1)).tolist() == [[[77]]]
+    data = write_tiff(2001)
+    sought = []
+    seek = TiffImagePlugin.TiffImageFile.seek
+    monkeypatch.setattr(
+        TiffImagePlugin.TiffImageFile, "seek",
+        lambda picture, number: (sought.append(number), seek(picture, number)),
+    )  # fmt: skip
+    with pytest.raises(ImageError) as caught:
+        decode_image(data, "loop.tif")
+    assert str(caught.value) == (
+        "'loop.tif' holds several pages or frames. Expected one picture a file (only DICOM may "
+        "hold several). Save each of them as a file of its own."
+    )
+    assert max(sought) == 1
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
+def test_a_moving_picture_is_refused(file_format):
+    other = Image.fromarray(255 - NOISE)
+    data = encode(NOISE, file_format, save_all=True, append_images=[other])
+    with pytest.raises(ImageError, match="^'the image' holds several pages or frames"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
+def test_a_file_of_one_page_is_read(file_format):
+    assert decode_image(encode(NOISE, file_format)).shape == (48, 64, 3)
+
+
+def test_a_camera_s_jpeg_with_a_preview_behind_it_gives_the_first_picture():
+    preview = Image.fromarray(255 - NOISE[::2, ::2])
+    data = encode(NOISE, "MPO", save_all=True, append_images=[preview], quality=95)
+    alone = decode_image(encode(NOISE, "JPEG", quality=95))
+    np.testing.assert_array_equal(decode_image(data), alone)
+
+
+# Hostile files
+
+
+def test_a_png_of_twenty_kilobytes_and_169_million_pixels_is_refused():
+    data = encode(Image.new("1", (13_000, 13_000)))
+    assert len(data) < 30_000
+    with pytest.raises(ImageError) as caught:
+        decode_image(data, "bomb.png")
+    assert str(caught.value) == (
+        "'bomb.png' is too large: 13000 × 13000 pixels. Expected at most 40 million. "
+        "Make it smaller first."
+    )
+
+
+def test_a_truncated_jpeg_is_refused_and_not_half_shown():
+    data = encode(np.kron(NOISE, np.ones((8, 8, 1), np.uint8)), "JPEG", quality=95)
+    with pytest.raises(ImageError, match=r"^'scan.jpg' is damaged or cut short \(.+\)\. Copy or"):
+        decode_image(data[: len(data) // 2], "scan.jpg")
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(600 * 2**20)  # takes no room on the disk
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read the file"))
+    with pytest.raises(ImageError) as caught:
+        decode_image(path)
+    assert str(caught.value) == (
+        "'huge.png' is too large: 600 MB. Expected at most 512 MB a file. Make it smaller first."
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="^'a.png' is no file but a pipe or a device"):
+        decode_image(tmp_path / "a.png")
+
+
+# The part that is used
+
+
+def make_screen() -> np.ndarray:
+    """A dark screen of 300 × 200 px with a scan of echoes at (60, 40) to (260, 170)."""
+    screen = np.full((200, 300, 1), 8, np.uint8)
+    screen[40:170, 60:260, 0] = np.random.default_rng(3).integers(40, 90, (130, 200))
+    return screen
+
+
+def test_without_a_region_all_of_the_picture_is_used():
+    picture = Picture(pixels=make_screen(), region=(1, 2, 3, 4))
+    assert find_box(picture, DataConfig()) == (0, 0, 300, 200)
+    assert np.array_equal(crop_picture(picture, DataConfig()), picture.pixels)
+
+
+@pytest.mark.parametrize(
+    ("percent", "box"),
+    [
+        ((0, 0, 100, 100), (0, 0, 300, 200)),
+        ((10, 20, 50, 75), (30, 40, 150, 150)),
+        ((99, 99, 100, 100), (297, 198, 300, 200)),
+    ],
+)
+def test_a_box_in_percent_by_hand(percent, box):
+    config = DataConfig(region="box", region_box=percent)
+    picture = Picture(pixels=make_screen(), region=(1, 2, 3, 4))
+    assert find_box(picture, config) == box
+    left, top, right, bottom = box
+    assert np.array_equal(crop_picture(picture, config), picture.pixels[top:bottom, left:right])
+
+
+@pytest.mark.parametrize("side_px", [1, 2])
+def test_a_box_holds_a_pixel_at_least(side_px):
+    picture = Picture(pixels=np.zeros((side_px, side_px, 1), np.uint8))
+    config = DataConfig(region="box", region_box=(99, 0, 100, 1))
+    assert crop_picture(picture, config).size == 1
+
+
+def test_the_scan_is_found_where_the_file_names_none():
+    box = find_box(Picture(pixels=make_screen()), DataConfig(region="automatic"))
+    assert np.abs(np.subtract(box, (60, 40, 260, 170))).max() <= 2
+
+
+def test_a_dicom_file_is_decoded_and_its_own_region_goes_before_a_guess():
+    region = Dataset()
+    region.RegionDataType = region.RegionSpatialFormat = 1
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 70, 50
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = 249, 159  # the last pixels inside
+    data = write_dicom(make_screen()[..., 0], SequenceOfUltrasoundRegions=[region])
+    picture = decode_picture(data, "scan")
+    assert np.array_equal(picture.pixels, make_screen())
+    assert find_box(picture, DataConfig(region="automatic")) == (70, 50, 250, 160)
+    assert find_box(picture, DataConfig(region="off")) == (0, 0, 300, 200)
+    box = DataConfig(region="box", region_box=(0, 0, 50, 50))
+    assert find_box(picture, box) == (0, 0, 150, 100)
+
+
+def test_a_chosen_frame_of_a_dicom_file_is_decoded():
+    frames = np.stack([RAMP, RAMP.T])
+    data = write_dicom(
+        frames.tobytes(), NumberOfFrames=2, Rows=16, Columns=16, SamplesPerPixel=1,
+        BitsAllocated=8, BitsStored=8,
+    )  # fmt: skip
+    assert np.array_equal(decode_image(data, "loop", 1)[..., 0], RAMP.T)
+
+
+def test_what_the_network_sees_is_the_box_fitted():
+    picture = Picture(pixels=make_screen())
+    data = DataConfig(region="box", region_box=(20, 20, 80, 80))
+    model = ModelConfig(image_size_px=32, channels=3)
+    expected = fit_image(make_screen()[40:160, 60:240], 32, 3)
+    assert np.array_equal(prepare_picture(picture, data, model), expected)

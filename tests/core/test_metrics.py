@@ -1,12 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, mannwhitneyu, norm
 from sklearn.metrics import log_loss, roc_auc_score
 
 from polyp_core.metrics import (
     binary_crossentropy,
     estimate_auc,
+    estimate_p_value,
     estimate_proportion,
     evaluate,
     evaluate_predictions,
@@ -74,6 +75,30 @@ def test_a_perfect_auc_claims_no_certainty():
         norm.ppf(0.975) ** 2 * low * (1 - low) * (1 + 5 * g) / 36, rel=1e-9
     )
     assert 0.6 < low < 0.8
+
+
+@pytest.mark.parametrize("values", [np.zeros(40), np.full(40, 1e9)])
+def test_a_constant_tells_nothing_and_its_interval_holds_one_half(values):
+    metric = estimate_auc(np.arange(40) % 2, values)
+    assert metric.value == 0.5
+    assert metric.low < 0.5 < metric.high
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+@pytest.mark.parametrize(("num_negatives", "num_positives"), [(5, 5), (12, 60), (3, 40)])
+def test_p_value_is_mann_and_whitneys(num_negatives, num_positives, decimals):
+    labels = np.repeat([0, 1], [num_negatives, num_positives])
+    values = np.random.default_rng(5).normal(0.5 * labels).round(decimals)
+    expected = mannwhitneyu(
+        values[labels == 1], values[labels == 0], method="asymptotic", use_continuity=False
+    ).pvalue
+    assert estimate_p_value(labels, values) == pytest.approx(expected, abs=1e-12)
+    assert estimate_p_value(labels, -values) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("labels", [[0, 1] * 5, [1] * 10, [0] * 10, [1], []])
+def test_where_nothing_can_be_told_the_p_value_is_one(labels):
+    assert estimate_p_value(np.array(labels), np.zeros(len(labels))) == 1
 
 
 def test_auc_turns_round_with_the_labels():

@@ -1,14 +1,19 @@
+import threading
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from polyp_core.augmentation import augment_image
-from polyp_core.config import AugmentConfig, DataConfig, ModelConfig
+from polyp_core.config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from polyp_core.dataset import read_index
 from polyp_core.errors import DatasetError
 from polyp_core.images import decode_image, fit_image
 from polyp_core.pipeline import TrainingBatches, load_images
+from tests.core.dicom_files import RAMP, write_dicom
 
-MODEL = ModelConfig(image_size_px=32, channels=1)
+CONFIG = RunConfig(model=ModelConfig(image_size_px=32, channels=1))
 AUGMENTATION = AugmentConfig()
 
 
@@ -17,10 +22,10 @@ def index(data_dir):
     return read_index(DataConfig(folder=str(data_dir)))
 
 
-def make_batches(index, augmentation=AUGMENTATION, batch_size=4):
+def make_batches(index, augmentation=AUGMENTATION, batch_size=4, config=CONFIG):
     rows = index.select("train")
     return rows, TrainingBatches(
-        images=load_images(index, rows, MODEL),
+        images=load_images(index, rows, config),
         labels=rows["label"].to_numpy(),
         image_numbers=rows.index.to_numpy(),
         augmentation=augmentation,
@@ -77,8 +82,6 @@ def test_epochs_differ_and_the_same_epoch_repeats(index):
 
 
 def test_an_epoch_that_is_left_early_leaves_no_thread_behind(index):
-    import threading
-
     _, batches = make_batches(index)
     before = threading.active_count()
     epoch = batches.iterate_epoch(1)
@@ -109,3 +112,47 @@ def test_a_file_that_has_changed_names_itself(index):
         f"The image '{path}' in '{index.folder}' has changed since the run started. Expected the "
         "same content. Put the old file back, or start a new run."
     )
+
+
+def test_the_region_is_cut_before_the_picture_is_fitted(index):
+    data = DataConfig(region="box", region_box=(25, 0, 75, 50))
+    config = replace(CONFIG, data=data)
+    rows = index.select("train")
+    images = load_images(index, rows, config)
+    for image, path in zip(images, rows["path"], strict=True):
+        pixels = decode_image(index.folder / path)  # 40 × 40 px: columns 10 to 30, rows 0 to 20
+        assert np.array_equal(image, fit_image(pixels[:20, 10:30], 32, 1))
+    assert not np.array_equal(images, load_images(index, rows, CONFIG))
+
+
+def test_a_file_is_read_once_however_many_of_its_frames_are_wanted(tmp_path, monkeypatch):
+    for number, name in enumerate(("calcified", "non-calcified")):
+        (tmp_path / name).mkdir()
+        for file in range(4):
+            frames = np.stack([np.roll(RAMP, 7 * file + n, axis=number) for n in range(3)])
+            (tmp_path / name / f"{file}.dcm").write_bytes(
+                write_dicom(
+                    frames.tobytes(), NumberOfFrames=3, Rows=16, Columns=16, SamplesPerPixel=1,
+                    BitsAllocated=8, BitsStored=8, PatientID=f"{name}{file}",
+                )
+            )  # fmt: skip
+    index = read_index(DataConfig(folder=str(tmp_path)))
+    # Shuffled, so that rows of one file stand apart and positions are not row numbers.
+    rows = index.images.sample(frac=1, random_state=1)
+    opened, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda p: (opened.append(p), read_bytes(p))[1])
+    told = []
+    images = load_images(index, rows, CONFIG, lambda *counts: told.append(counts))
+    monkeypatch.undo()
+    assert len(opened) == len(set(opened)) == 8
+    assert told[-1] == (24, 24)
+    for image, row in zip(images, rows.itertuples(), strict=True):
+        expected = decode_image(tmp_path / row.path, None, row.frame)
+        assert np.array_equal(image, fit_image(expected, 32, 1))
+
+
+def test_progress_counts_images_to_the_last(index):
+    told = []
+    rows = index.select("train")
+    load_images(index, rows, CONFIG, lambda *counts: told.append(counts))
+    assert told == [(number, len(rows)) for number in range(1, len(rows) + 1)]

@@ -2,6 +2,7 @@ import json
 import os
 import time
 
+import pandas as pd
 import pytest
 from filelock import FileLock
 
@@ -124,3 +125,24 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems forbid such names")
+def test_hostile_names_come_back_from_the_index_literally(run, tmp_path):
+    names = ["NA", "007", "", "1e3", 'a, "b"', "new\nline", "car\rriage", "=1+1", "\u2028", " x "]
+    images = pd.DataFrame(
+        {"path": [f"{name}.png" for name in names], "frame": 0, "label": 0, "group": names,
+         "split": "train", "width_px": 1, "height_px": 1, "sha256": "0" * 64}
+    )  # fmt: skip
+    run.write_table("index.csv", images)
+    pd.testing.assert_frame_equal(run.read_index().images, images, check_dtype=False)
+
+
+def test_the_images_lie_where_the_config_says_even_if_a_manifest_lies_elsewhere(run, tmp_path):
+    values = json.loads(run.path("config.json").read_text())
+    run.path("index.csv").write_text("path,label,group,split,sha256\na.png,1,,train,00\n")
+    old = run.read_index()
+    assert str(old.folder) == values["settings"]["data"]["folder"]
+    assert old.images["frame"].tolist() == [0]  # of a version that knew no frames
+    run.write_json("config.json", values | {"folder": str(tmp_path / "images")})
+    assert run.read_index().folder == tmp_path / "images"

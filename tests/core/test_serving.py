@@ -41,7 +41,7 @@ def test_serving_agrees_with_keras_and_with_grad_cam_written_anew(head):
         if "moving" in variable.path:
             low = 0.5 if "variance" in variable.path else -0.5
             variable.assign(generator.uniform(low, low + 1, variable.shape))
-    predictor = Predictor(convert_model(model), config)
+    predictor = Predictor(convert_model(model))
     for _ in range(5):
         image = generator.integers(0, 256, (40, 40, config.channels)).astype(np.uint8)
         probability, saliency = predictor.predict(image)

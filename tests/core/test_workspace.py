@@ -144,3 +144,18 @@ def test_folder_that_is_no_run_is_refused(tmp_path):
         f"'{tmp_path}' is not a run: it has no readable config.json. Expected a folder that "
         "training has written. Choose another, or train anew."
     )
+
+
+@pytest.mark.parametrize(
+    ("get_dir", "name"),
+    [
+        (workspace.get_runs_dir, "runs"),
+        (workspace.get_cache_dir, "cache"),
+        (workspace.get_imports_dir, "imports"),
+        (workspace.get_splits_dir, "splits"),
+        (workspace.get_demo_data_dir, "demo-data"),
+    ],
+)
+def test_everything_lies_in_the_workspace_and_asking_makes_nothing(workspace_dir, get_dir, name):
+    assert get_dir() == workspace_dir / name
+    assert not workspace_dir.exists()

@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 import time
 
 import pytest
 from playwright.sync_api import expect
 
 from polyp_core.runs import list_runs
-from tests.conftest import wait_until
+from tests.conftest import wait_until, write_classes
 from tests.e2e.conftest import open_page, wait_for_rest
 
 pytestmark = pytest.mark.e2e
@@ -34,7 +35,7 @@ def test_a_deep_link_on_a_fresh_server_shows_the_whole_page(page, start_server, 
     expect(page).to_have_title(f"{name} · Polyp")
     # Drawing the demo images on the first start is part of it.
     if path in ("", "data"):
-        text = {"": "Look at the data", "data": "Fit to train:"}[path]
+        text = {"": "Look at the data", "data": "Train with care:"}[path]
         expect(page.get_by_text(text, exact=True)).to_be_visible()
     assert page.foreign_requests == []
     assert page.script_errors == []
@@ -151,9 +152,43 @@ def test_a_visitor_never_sees_a_traceback(page, start_server, tmp_path):
     """A typed folder that cannot be used is one calm sentence."""
     server = start_server()
     open_page(page, server, "data")
-    page.get_by_text("My own folder").click()
-    folder = page.get_by_role("textbox", name="Folder on this computer")
+    page.get_by_text("A folder here").click()
+    folder = page.get_by_role("textbox", name="Folder or CSV manifest")
     folder.fill(str(tmp_path / "nothing here"))
     folder.press("Enter")
     expect(page.get_by_text("does not exist. Expected two class folders")).to_be_visible()
     assert page.get_by_test_id("stException").count() == 0
+
+
+def test_a_dropped_folder_and_a_zip_are_looked_at_like_any_other(page, start_server, tmp_path):
+    """Names that hold Markdown or HTML are shown, and make the browser fetch nothing."""
+    folder = write_classes(tmp_path / "polyps", num_patients=12)
+    for name in ("![x](http:x.png).png", "<img src=q onerror=alert(1)>.png", "a\u202egnp.png"):
+        shutil.copy(folder / "calcified" / "patient-01_0.png", folder / "calcified" / name)
+    (folder / ".hidden").touch()
+    server = start_server()
+    open_page(page, server, "data")
+    page.get_by_text("Upload", exact=True).click()
+    page.locator("input[type=file][webkitdirectory]").set_input_files(folder)
+    expect(page.get_by_text("Train with care: 27 images")).to_be_visible()
+    page.get_by_text("nearly the same").or_(page.get_by_text("things to know")).first.click()
+    wait_for_rest(page)
+    (imported,) = (server.workspace / "imports").iterdir()
+    assert len(list(imported.rglob("*.png"))) == 27
+
+    shutil.make_archive(str(tmp_path / "archive"), "zip", folder)
+    page.get_by_text("Upload", exact=True).click()
+    page.locator("input[type=file]:not([webkitdirectory])").set_input_files(
+        tmp_path / "archive.zip"
+    )
+    expect(page.get_by_text("Train with care: 27 images")).to_be_visible()
+    page.get_by_text("Upload", exact=True).click()
+    (tmp_path / "damaged.zip").write_bytes((tmp_path / "archive.zip").read_bytes()[:5000])
+    page.locator("input[type=file]:not([webkitdirectory])").set_input_files(
+        tmp_path / "damaged.zip"
+    )
+    expect(page.get_by_text("damaged.zip").last).to_be_visible()
+    assert page.foreign_requests == []
+    assert page.script_errors == []
+    assert page.get_by_test_id("stException").count() == 0
+    assert "Traceback" not in server.log.read_text()

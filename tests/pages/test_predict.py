@@ -43,7 +43,7 @@ def test_a_bad_file_does_not_spoil_the_good_one(open_page, pictures):
     )
     assert app.error[0].value.replace("\\", "") == (
         "'fake.png' is not an image that can be read, whatever its name says. Expected PNG, JPEG, "
-        "BMP, TIFF or WebP. Export it again in one of these."
+        "BMP, TIFF, WebP or DICOM. Export it again in one of these."
     )
     assert len(app.get("image")) == 2
 

@@ -1,0 +1,136 @@
+"""DICOM bytes become frames of grey or RGB pixels.
+
+`picture` reads how the pixels are stored and where, `unpacking` decodes one frame of them, and
+`rendering` shows it as a viewer would. A file may come from anybody, so every step is bounded:
+the way of storing is read before the data set is parsed (a deflated file of 1.5 MB would keep
+the parser busy for minutes), the parser may take a limited number of steps, and sizes are checked
+before anything is decoded. Errors never quote text from a file. pydicom costs half a second and
+50 MiB to import, so it is imported only when such a file is met.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from polyp_core.dicom.failures import explain_failure
+from polyp_core.dicom.picture import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    Picture,
+    is_dicom,
+    read_int,
+    read_picture,
+)
+from polyp_core.dicom.rendering import render_pixels
+from polyp_core.dicom.unpacking import unpack_frame
+from polyp_core.errors import ImageError
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "Box",
+    "DicomHeader",
+    "decode_frame",
+    "is_dicom",
+    "read_header",
+]
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in px, right and bottom exclusive
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicomHeader:
+    """What is known of a file before its pixels are decoded."""
+
+    num_frames: int
+    width_px: int
+    height_px: int
+    patient: str  # "dicom-" and 12 hex digits for the same PatientID; "" where there is none
+    region: Box | None  # the B-mode scan area; None where the file names none
+
+
+def read_header(data: bytes, name: str) -> DicomHeader:
+    """Read what a DICOM file says of itself, without decoding a pixel.
+
+    The patient is named by a slow, salted hash of PatientID: equal IDs stay equal across files
+    and machines, and the ID is not shown. Who can guess an ID can still check the guess.
+
+    Args:
+        data: The bytes of the file.
+        name: What to call it in an error.
+
+    Raises:
+        ImageError: If it is no DICOM file, is cut short or damaged, is too large, holds no
+            pixels, or stores them in a way that is not supported.
+    """
+    picture = read_picture(data, name)
+    with explain_failure(name, "its header"):
+        return DicomHeader(
+            num_frames=picture.num_frames,
+            width_px=picture.width_px,
+            height_px=picture.height_px,
+            patient=_hash_patient(str(picture.dataset.get("PatientID") or "").strip(" \0")[:256]),
+            region=_find_region(picture),
+        )
+
+
+def decode_frame(data: bytes, name: str, frame: int = 0) -> np.ndarray:
+    """Decode one frame as a viewer would show it.
+
+    Grey values go through the rescale or modality table, then through the first window or
+    VOI table; without one the stored bit depth is scaled to 8 bits (signed values: from their
+    smallest to their largest). Palettes and YBR become RGB.
+
+    Args:
+        data: The bytes of the file.
+        name: What to call it in an error.
+        frame: Counted from 0.
+
+    Returns:
+        `(height, width, 1)` for grey pictures, `(height, width, 3)` RGB otherwise; uint8.
+
+    Raises:
+        ImageError: As `read_header`, or if there is no such frame, or a package is missing that
+            unpacks it.
+
+    References:
+        DICOM PS3.3 C.7.6.3 (pixels), C.11.1 (modality) and C.11.2 (window); PS3.5 A.4 and G.
+    """
+    picture = read_picture(data, name)
+    if not 0 <= frame < picture.num_frames:
+        raise ImageError(
+            f"'{name}' has no frame {frame}. Expected 0 to {picture.num_frames - 1}. "
+            "Choose another frame."
+        )
+    with explain_failure(name, f"frame {frame}"):
+        pixels, photometric = unpack_frame(data, picture, frame, name)
+        return render_pixels(pixels, photometric, picture)
+
+
+def _find_region(picture: Picture) -> Box | None:
+    """The box around all 2D tissue regions, within the image."""
+    boxes = []
+    for item in picture.dataset.get("SequenceOfUltrasoundRegions") or []:
+        if read_int(item, "RegionDataType") != 1 or read_int(item, "RegionSpatialFormat") != 1:
+            continue
+        left, top, right, bottom = (
+            read_int(item, f"RegionLocation{edge}") for edge in ("MinX0", "MinY0", "MaxX1", "MaxY1")
+        )
+        right, bottom = min(right, picture.width_px - 1), min(bottom, picture.height_px - 1)
+        left, top = max(left, 0), max(top, 0)
+        if left < right and top < bottom:  # one pixel is no area: the mark of an empty box
+            boxes.append((left, top, right + 1, bottom + 1))
+    if not boxes:
+        return None
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+@lru_cache(maxsize=1024)
+def _hash_patient(patient_id: str) -> str:
+    if not patient_id:
+        return ""
+    key = hashlib.scrypt(patient_id.encode(), salt=b"polyp DICOM patient", n=4096, r=8, p=1)
+    return f"dicom-{key.hex()[:12]}"

@@ -1,0 +1,212 @@
+"""A CSV manifest becomes a list of files, and a list of files a manifest.
+
+The columns are `path`, `label` and, where known, `group` (the patient) and `split`. Paths are
+relative to the manifest's own folder, or absolute.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyp_core.errors import DatasetError
+
+OWN_MANIFEST = "manifest.csv"  # the name under which a folder brings its own
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
+_EXPECTED = (
+    "Expected a first line with the columns path and label, and where they are known group (the "
+    "patient) and split (train, validation or test)."
+)
+_MAX_BYTES = 100 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One file of a data set.
+
+    Attributes:
+        path: Relative to the data set's folder, with "/".
+        class_name: Of the image.
+        name: The path below the class folder, which may tell the patient.
+        split: "train", "validation", "test", or "" where it is not yet divided.
+        group: The patient, or "" where the layout does not say.
+    """
+
+    path: str
+    class_name: str
+    name: str
+    split: str = ""
+    group: str = ""
+
+
+def read_manifest(path: Path, *, may_lead_out: bool) -> tuple[Path, list[SourceFile]]:
+    """Read a manifest.
+
+    Args:
+        path: The CSV file; comma, semicolon or tab between the columns.
+        may_lead_out: Whether its paths may leave its own folder. A folder's own manifest, which
+            may come out of somebody's zip, must not.
+
+    Returns:
+        The folder that holds all files, and the files sorted by path (relative to it). A file that
+        is not there is listed all the same; reading it will say so.
+
+    Raises:
+        DatasetError: If it is no such table, has other than two labels, a split without a name,
+            or a path twice or outside.
+    """
+    rows = _read_rows(path)
+    _check_rows(path, rows)
+    parent = path.parent
+    targets = []
+    for number, row in enumerate(rows, start=2):
+        target = os.path.normpath(parent / _turn_slashes(parent, row["path"]))
+        if not may_lead_out and not Path(target).is_relative_to(parent):
+            raise DatasetError(
+                f"Row {number} of '{path.name}' leads out of its folder: '{row['path']}'. "
+                "Expected paths inside the folder. Copy the image there and correct the line."
+            )
+        targets.append(target)
+    folder = parent
+    if not all(Path(target).is_relative_to(parent) for target in targets):
+        try:
+            folder = Path(os.path.commonpath([os.path.dirname(target) for target in targets]))
+        except ValueError as error:  # two drives of a Windows computer
+            raise DatasetError(
+                f"The images of '{path.name}' lie on different drives. Expected one folder that "
+                "holds all of them. Copy them together."
+            ) from error
+    files = [
+        SourceFile(
+            path=Path(os.path.relpath(target, folder)).as_posix(),
+            class_name=row["label"],
+            name=Path(target).name,
+            split=SPLIT_NAMES.get(row["split"].lower(), ""),
+            group=row["group"],
+        )
+        for target, row in zip(targets, rows, strict=True)
+    ]
+    files.sort(key=lambda file: file.path)
+    for first, second in zip(files, files[1:], strict=False):
+        if first.path == second.path:
+            raise DatasetError(
+                f"'{path.name}' names the image '{first.path}' twice. Expected one line an image. "
+                "Remove one of the two lines."
+            )
+    return folder, files
+
+
+def write_manifest(path: Path, folder: Path, files: Iterable[SourceFile]) -> None:
+    """Write a manifest that `read_manifest` reads back, whole or not at all.
+
+    Args:
+        path: The CSV file; its folder is made if it is not there.
+        folder: What the files' paths are relative to.
+        files: With class, patient and split.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parent, folder = path.parent.absolute(), folder.absolute()
+    writing = path.with_name(f".writing-{path.name}")
+    with writing.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "group", "split"])
+        for item in files:
+            target = Path(os.path.normpath(folder / item.path))
+            shown = target.relative_to(parent) if target.is_relative_to(parent) else target
+            text = shown.as_posix()
+            text = f"./{text}" if text[0].isspace() else text  # a bare blank would be stripped
+            writer.writerow([text, item.class_name, item.group, item.split])
+    os.replace(writing, path)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise DatasetError(
+                f"The manifest '{path.name}' is larger than {_MAX_BYTES // 2**20} MB. {_EXPECTED} "
+                "Choose the right file."
+            )
+        # As bytes: a name within quotes may hold a line break, which must stay as it is.
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DatasetError(
+            f"The manifest '{path}' cannot be opened ({error.strerror}). Expected a file that you "
+            "may read. Change its permissions or choose another."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"The manifest '{path.name}' is no UTF-8 text. {_EXPECTED} Save it as CSV (UTF-8)."
+        ) from error
+    head = (text.splitlines() or [""])[0]
+    delimiter = max(",;\t", key=head.count)
+    try:
+        # strict: a quote that never ends would swallow the rest of the file
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        table = [row for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise DatasetError(
+            f"The manifest '{path.name}' is no readable CSV ({error}). {_EXPECTED} Save it again."
+        ) from error
+    columns = [cell.strip().lower() for cell in table[0]] if table else []
+    if "path" not in columns or "label" not in columns or len(set(columns)) < len(columns):
+        raise DatasetError(
+            f"The manifest '{path.name}' has no usable first line. {_EXPECTED} Received: "
+            f"{head[:200].strip()!r}"
+        )
+    names = ("path", "label", "group", "split")
+    rows = []
+    for number, cells in enumerate(table[1:], start=2):
+        if len(cells) > len(columns):
+            raise DatasetError(
+                f"Row {number} of '{path.name}' has {len(cells)} cells, but there are "
+                f"{len(columns)} columns. Put quotes around a path that holds a comma."
+            )
+        found = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
+        rows.append({name: found.get(name, "") for name in names})
+    return rows
+
+
+def _turn_slashes(parent: Path, text: str) -> str:
+    """A path as Windows writes it, with "/"; outside of Windows "\\" may be part of a name."""
+    if "\\" in text and not os.path.lexists(os.path.join(parent, text)):
+        return text.replace("\\", "/")
+    return text
+
+
+def _check_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    if not rows:
+        raise DatasetError(f"The manifest '{path.name}' names no image. {_EXPECTED} Add them.")
+    for number, row in enumerate(rows, start=2):
+        if not row["path"] or not row["label"] or "\0" in row["path"]:
+            raise DatasetError(
+                f"Row {number} of '{path.name}' has no path or no label. Expected both in every "
+                f"row. Complete it. Received: path={row['path']!r}, label={row['label']!r}"
+            )
+        if row["split"] and row["split"].lower() not in SPLIT_NAMES:
+            raise DatasetError(
+                f"Row {number} of '{path.name}' has an unknown split. Expected train, validation "
+                f"or test. Received: split={row['split']!r}"
+            )
+    labels = sorted({row["label"] for row in rows})
+    if len(labels) != 2:
+        shown = ", ".join(f"'{label}'" for label in labels[:5]) + (", …" if len(labels) > 5 else "")
+        raise DatasetError(
+            f"The manifest '{path.name}' has {len(labels)} different labels ({shown}). Expected "
+            "exactly two. Correct the column label."
+        )
+    splits = {bool(row["split"]) for row in rows}
+    if len(splits) == 2:
+        missing = sum(not row["split"] for row in rows)
+        raise DatasetError(
+            f"{missing} of {len(rows)} rows of '{path.name}' have no split. Expected one in every "
+            "row, or in none. Complete the column split, or remove it."
+        )
