@@ -53,6 +53,7 @@ def find_annotations(picture: np.ndarray) -> Annotations:
     for channel in channels[1:]:
         brightest, darkest = cv2.max(brightest, channel), cv2.min(darkest, channel)
     grey, colour = np.asarray(brightest), np.asarray(cv2.subtract(brightest, darkest))
+    num_coloured = cv2.countNonZero((colour >= _STRONG_COLOUR).view(np.uint8))
     contrast = _choose_contrast(grey)
     crosses = _find_crosses(grey, contrast)
     strokes = _find_strokes(grey, contrast)
@@ -61,7 +62,7 @@ def find_annotations(picture: np.ndarray) -> Annotations:
     return Annotations(
         text_share=cv2.countNonZero(text) / text.size,
         num_calipers=_count_separate(crosses),
-        has_colour=bool((colour >= _STRONG_COLOUR).mean() >= _MIN_COLOUR),
+        has_colour=num_coloured >= _MIN_COLOUR * grey.size,
     )
 
 
@@ -73,7 +74,7 @@ def _choose_contrast(grey: np.ndarray) -> float:
 
 
 def _widen(mask: np.ndarray, wide_px: int, high_px: int) -> np.ndarray:
-    if not mask.any():
+    if cv2.countNonZero(mask) == 0:
         return mask
     return np.asarray(cv2.dilate(mask, np.ones((high_px, wide_px), np.uint8)))
 
@@ -83,21 +84,19 @@ def _find_words(strokes: np.ndarray) -> np.ndarray:
     text = np.zeros_like(strokes)
     if cv2.countNonZero(strokes) < _MIN_STROKE_AREA_PX:
         return text
-    num_words, words = cv2.connectedComponents(_widen(strokes, _REACH_PX, _LINE_PX))
-    _, _, stats, centres = cv2.connectedComponentsWithStats(strokes)
-    places = centres[1:].round().astype(int)
-    owners = words[places[:, 1], places[:, 0]]
-    for word in range(1, num_words):
-        members = stats[1:][owners == word]
-        left, top = members[:, :2].min(axis=0)
-        right, bottom = (members[:, :2] + members[:, 2:4]).max(axis=0)
-        area_px = members[:, cv2.CC_STAT_AREA].sum()
-        if (
-            len(members) >= _MIN_STROKES
-            and area_px >= _MIN_STROKE_AREA_PX
-            and bottom - top <= _MAX_WORD_HIGH_PX
-        ):
-            text[max(0, top - 2) : bottom + 2, left : right + _STROKE_WIDE_PX] = 1
+    places = np.asarray(cv2.findNonZero(strokes)).reshape(-1, 2)
+    columns, rows = places[:, 0], places[:, 1]
+    padded = cv2.copyMakeBorder(strokes, 1, 0, 1, 1, cv2.BORDER_CONSTANT)
+    before = [(0, 0), (0, 1), (0, 2), (1, 0)]  # above, and to the left
+    is_tip = sum(padded[rows + y, columns + x] for y, x in before) == 0
+    _, words = cv2.connectedComponents(_widen(strokes, _REACH_PX, _LINE_PX))
+    owners = words[rows, columns]
+    num_strokes = np.bincount(owners[is_tip])
+    for word in np.flatnonzero(num_strokes >= _MIN_STROKES):
+        left, top, width, height = cv2.boundingRect(places[owners == word])
+        area_px = np.count_nonzero(owners == word)
+        if area_px >= _MIN_STROKE_AREA_PX and height <= _MAX_WORD_HIGH_PX:
+            text[max(0, top - 2) : top + height + 2, left : left + width + _STROKE_WIDE_PX] = 1
     return text
 
 
@@ -126,7 +125,7 @@ def _find_crosses(grey: np.ndarray, contrast: float) -> np.ndarray:
 
 
 def _count_separate(crosses: np.ndarray) -> int:
-    if not crosses.any():
+    if cv2.countNonZero(crosses) == 0:
         return 0
     return cv2.connectedComponents(_widen(crosses, 2 * _ARM_PX + 1, 2 * _ARM_PX + 1))[0] - 1
 
