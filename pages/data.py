@@ -6,6 +6,7 @@ import ui
 
 ui.begin_page("Data")
 ui.take_next_source()
+ui.read_link({"view": ui.VIEWS, "size": ui.GRID_SIZES})
 st.title("Data")
 st.caption("Can these images be trusted, and what will training see of them?")
 ui.show_source_choice()

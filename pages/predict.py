@@ -128,7 +128,7 @@ def show_prediction(
     positive = classifier.class_names[1]
     overlay = draw_overlay(prediction, opacity, positive=direction == positive)
     with picture_column:
-        ui.show_image(prediction.picture, f"The image {name}")
+        ui.show_image(ui.outline(prediction.picture, prediction.box), f"The image {name}")
     with overlay_column:
         ui.show_image(overlay, f"The image {name} with the evidence for {direction} in colour")
         sign = 1 if direction == positive else -1

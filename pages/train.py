@@ -25,13 +25,8 @@ STATES: dict[str, tuple[str, Literal["gray", "primary", "green", "yellow", "red"
 def show_new_run(index: Index, audit: Audit) -> None:
     """Preset cards, epochs and the button."""
     num_images = len(index.select("train"))
-    for finding in audit.findings:
-        if finding.severity == "error":
-            st.error(
-                f"**Do not trust a result from this.** {ui.escape(finding.title)} The data page "
-                "shows more.",
-                icon=":material/warning:",
-            )
+    ui.show_verdict(index, audit)
+    input_line = st.container()
     for column, preset in zip(st.columns(len(PRESETS)), PRESETS.values(), strict=True):
         with column:
             show_preset(preset, num_images)
@@ -46,6 +41,7 @@ def show_new_run(index: Index, audit: Audit) -> None:
         st.caption("The settings of the augmentation stand on the data page, beside the images.")
     # Last, so that settings which do not fit together can be mended where they stand.
     draft, preset = ui.get_draft(), PRESETS[ui.get_preset_name()]
+    input_line.caption(ui.describe_input(draft))
     changes = ui.list_changes(draft)
     if changes:
         changes_line.caption(f"Other than in the preset: {', '.join(changes)}")
@@ -205,6 +201,7 @@ def show_all_runs(runs: list[Run]) -> None:
 
 ui.begin_page("Train")
 ui.take_next_source()
+ui.read_link()
 st.title("Train")
 st.caption("Is it learning, and when is it done? A run goes on when you close this page.")
 all_runs = list_runs(workspace.get_runs_dir())
@@ -229,6 +226,7 @@ with ui.errors():
         if ui.has_folder():
             config = ui.get_data_config()
             show_new_run(ui.load_index(config), ui.load_audit(config))
+            ui.write_link(with_view=False)
 if chosen_run is None and active_run is None and all_runs:
     st.divider()
     with ui.errors():

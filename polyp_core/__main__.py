@@ -20,7 +20,8 @@ from polyp_core import jobs, words
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, read_index
 from polyp_core.errors import DatasetError, ImageError, PolypError, RunError
-from polyp_core.images import SUFFIXES
+from polyp_core.importing import is_left_out
+from polyp_core.layout import is_image_name
 from polyp_core.presets import PRESETS, get_preset
 from polyp_core.runs import FINAL_STATES, Run, list_runs
 from polyp_core.workspace import find_run, get_cache_dir, get_runs_dir
@@ -36,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.command(options))
     except PolypError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever reads has seen enough
+        sys.stderr.close()
         return 1
     except OSError as error:
         print(
@@ -61,35 +65,41 @@ def _audit(options: argparse.Namespace) -> int:
     from polyp_core.audit import audit_index, count_images, propose_split, say_limit
 
     config = replace(RunConfig().with_settings(options.set).data, folder=options.data)
-    if options.write_split and options.write_split.suffix.lower() != ".csv":
+    target: Path | None = options.write_split
+    if target is not None and (target.suffix.lower() != ".csv" or target.exists()):
         raise DatasetError(
-            f"The clean split cannot be called '{options.write_split.name}'. Expected a name that "
-            "ends in .csv, by which it is known as a manifest. Choose such a name."
+            f"The clean split cannot be written to '{target}'. Expected a name that ends in .csv, "
+            "by which it is known as a manifest, and is not taken yet. Choose such a name."
         )
     index = _read_images(config)
     with _show_progress("Comparing images") as progress:
         audit = audit_index(index, get_cache_dir(), progress)
-    if options.write_split:
-        clean = propose_split(index, audit.pairs, config.validation_fraction, config.seed)
-        clean.index.write_manifest(options.write_split)
     if options.json:
         print(json.dumps(audit.to_dict(), indent=1))
-        return 0
-    print(f"Verdict: {audit.verdict}. {say_limit(index)}")
-    print(_say_counts(audit.counts))
-    for finding in audit.findings:
-        print(f"\n{finding.severity}: {finding.title}\n  {finding.advice}")
-        named = list(zip(finding.files, finding.reasons, strict=True))
-        for path, reason in named[:_SHOWN_FILES]:
-            print(f"  - {path}" + (f": {reason}" if reason else ""))
-        if len(named) > _SHOWN_FILES:
-            print(f"  … and {len(named) - _SHOWN_FILES} more; --json names all")
-    if options.write_split:
-        counts = count_images(clean.index)
+    else:
+        print(f"Verdict: {audit.verdict}. {say_limit(index)}")
+        print(words.make_visible(_say_counts(audit.counts)))
+        for finding in audit.findings:
+            _print_finding(finding)
+    if target is not None:
+        clean = propose_split(index, audit.pairs, config.validation_fraction, config.seed)
+        clean.index.write_manifest(target)
         left_out = words.say_number(len(clean.left_out), "image") + " left out"
-        print(f"\nA clean split is written to {options.write_split}: {_say_counts(counts)}.")
-        print(f"  {left_out}. Train on it: train {options.write_split}")
+        print(
+            f"\nA clean split is written to {target}: {_say_counts(count_images(clean.index))}.\n"
+            f"  {left_out}. Train on it: train {target}",
+            file=sys.stderr if options.json else sys.stdout,
+        )
     return 0
+
+
+def _print_finding(finding: Any) -> None:  # noqa: ANN401 - the audit is imported when needed
+    print(f"\n{finding.severity}: {words.make_visible(finding.title)}\n  {finding.advice}")
+    named = list(zip(finding.files, finding.reasons, strict=True))
+    for path, reason in named[:_SHOWN_FILES]:
+        print(words.make_visible(f"  - {path}" + (f": {reason}" if reason else "")))
+    if len(named) > _SHOWN_FILES:
+        print(f"  … and {len(named) - _SHOWN_FILES} more; --json names all")
 
 
 def _say_counts(counts: dict[str, Any]) -> str:
@@ -226,11 +236,15 @@ def _list_images(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            inside = sorted(
+                p
+                for p in path.rglob("*")
+                if not is_left_out(p.relative_to(path).as_posix()) and is_image_name(str(p))
+            )
             if not inside:
                 raise ImageError(
-                    f"The folder '{path}' holds no image. Expected PNG, JPEG, BMP, TIFF or WebP. "
-                    "Check the path."
+                    f"The folder '{path}' holds no image. Expected PNG, JPEG, BMP, TIFF, WebP or "
+                    "DICOM. Check the path."
                 )
             found += inside
         else:
@@ -301,7 +315,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     audit = commands.add_parser("audit", help="say whether images can be trusted")
     audit.add_argument("data", help="a folder of images, or a CSV manifest")
-    audit.add_argument("--json", action="store_true")
+    audit.add_argument("--json", action="store_true", help="print everything as JSON")
     audit.add_argument("--write-split", type=Path, metavar="FILE", help="a clean split, as a CSV")
     audit.add_argument("--set", action="append", default=[], metavar="data.key=value")
     audit.set_defaults(command=_audit)

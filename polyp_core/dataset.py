@@ -23,7 +23,9 @@ MEASURE_COLUMNS = [
 ]  # fmt: skip
 _NEGATIVE = re.compile(r"(^non)|(^|[^a-z])(non|not|no|normal|benign|negative|healthy)([^a-z]|$)")
 _SPOKEN_GROUP = re.compile(r"(?i)(?:^|/)((?:patient|pat|case|subject|subj)[-_ ]?\d+)")
-_ENOUGH = 0.9  # of the files must tell their patient, or none is taken to
+_ENOUGH = 0.9  # of the names must tell a patient, or what they seem to tell is chance
+_HOW_TO_FILL = "Put readable images of the class into that folder."
+_HOW_TO_DIVIDE = "Add images of the class, of another patient where patients are known."
 _NUMBERED_GROUP = re.compile(r"^(\d+)[-_ ]\d+\.\w+$")
 
 
@@ -35,8 +37,9 @@ class Index:
         folder: Where the images lie.
         class_names: Negative class (label 0), positive class (label 1).
         images: One row an image, sorted by path: `path` (relative, with "/"), `frame` (of a DICOM
-            file, else 0), `label` (0 or 1), `group` (the patient, or "" where unknown), `split`
-            ("train", "validation" or "test"), `width_px`, `height_px`, `sha256` (of the file).
+            file, else 0), `label` (0 or 1), `group` (the patient; the file's own path where only
+            this file tells none; "" where all are unknown), `split` ("train", "validation" or
+            "test"), `width_px`, `height_px`, `sha256` (of the file).
         unreadable: `path` and `reason` of each file that was left out.
         num_other_files: Files that are no images by their name, left out too.
         num_hidden_files: Hidden files and what systems leave behind, left out too.
@@ -44,7 +47,8 @@ class Index:
             `border`, `is_colour`, `text_share`, `num_calipers`. Empty for a run's own index.
         descriptors: `(n, d)`, for finding near-duplicates. Empty for a run's own index.
         group_source: Where the patients are known from: "layout", "manifest", "dicom", "pattern",
-            "names", "files" (the frames of one file), or "" where they are unknown.
+            "names", "numbers" (before the names), "files" (the frames of one file), or "" where
+            they are unknown.
         is_split: Whether the data set brought its own split.
         manifest: The CSV file it was read from, if any.
     """
@@ -73,6 +77,10 @@ class Index:
     def write_manifest(self, path: Path) -> None:
         """Write classes, patients and split as a CSV that can be opened in place of the folder."""
         rows = self.images.drop_duplicates("path")
+        is_own = rows["group"] == rows["path"]
+        # Seen from the manifest a path may be another, so that it would pass for a patient.
+        if self.group_source == "files" or not is_own.all():
+            rows = rows.assign(group=rows["group"].mask(is_own, ""))
         files = [
             SourceFile(
                 path=row.path,
@@ -114,28 +122,16 @@ def read_index(
         sources.folder, [file.path for file in sources.files], cache_dir, on_progress
     )
     _check_classes(sources, results)
-    found = [
-        (file, facts)
-        for file, result in zip(sources.files, results, strict=True)
-        if not isinstance(result, str)
-        for facts in result
-    ]
+    found, unreadable = _sort_results(sources, results)
     images = _tabulate(found, positive_class)
     images["group"], group_source = _find_groups(found, sources, config.group_pattern)
-    unreadable = pd.DataFrame(
-        [
-            (show_path(file.path), result)
-            for file, result in zip(sources.files, results, strict=True)
-            if isinstance(result, str)
-        ],
-        columns=["path", "reason"],
-    )
     if is_for_testing:
         images["split"] = "test"
     else:
         if not sources.is_split:
             images["split"] = divide(images, config.validation_fraction, config.seed)
-        check_split(images, unreadable, (negative_class, positive_class), sources.is_split)
+        advice = _HOW_TO_FILL if sources.is_split else _HOW_TO_DIVIDE
+        check_split(images, unreadable, (negative_class, positive_class), advice)
     return Index(
         folder=sources.folder,
         class_names=(negative_class, positive_class),
@@ -213,6 +209,20 @@ def _check_classes(sources: Sources, results: list[Result]) -> None:
             )
 
 
+def _sort_results(
+    sources: Sources, results: list[Result]
+) -> tuple[list[tuple[SourceFile, Facts]], pd.DataFrame]:
+    """What was read, an item an image; and `path` and `reason` of what was not."""
+    found: list[tuple[SourceFile, Facts]] = []
+    unreadable = []
+    for file, result in zip(sources.files, results, strict=True):
+        if isinstance(result, str):
+            unreadable.append((show_path(file.path), result))
+        else:
+            found += [(file, facts) for facts in result]
+    return found, pd.DataFrame(unreadable, columns=["path", "reason"])
+
+
 def _tabulate(found: list[tuple[SourceFile, Facts]], positive_class: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -249,41 +259,55 @@ def _find_groups(
                 f"data.group_pattern or rename the files. Received: group_pattern={pattern!r}"
             )
         return groups, "pattern"
-    candidates = {
-        "layout": [file.group for file, _ in found],
-        "dicom": _drop_alike([facts.patient for _, facts in found]),
-        "names": _guess_groups(names),
-    }
-    for source, groups in candidates.items():
-        # A few files that do not tell stand for themselves; the audit says how many.
-        if sum(map(bool, groups)) >= _ENOUGH * len(groups):
-            own = [file.path for file, _ in found]
-            return [group or path for group, path in zip(groups, own, strict=True)], source
+    own = [file.path for file, _ in found]
+    groups, source = _take_given_groups(found, sources)
+    if not source:
+        groups, source = _guess_groups(names)
+    if source:  # files that do not tell stand for themselves; the audit says how many
+        return [group or path for group, path in zip(groups, own, strict=True)], source
     # Frames of one file are of one patient, even where no patient is known.
-    num_frames = pd.Series([file.path for file, _ in found]).value_counts()
-    if num_frames.max() > 1:
-        return [file.path for file, _ in found], "files"
+    if len(set(own)) < len(own):
+        return own, "files"
     return [""] * len(found), ""
+
+
+def _take_given_groups(
+    found: list[tuple[SourceFile, Facts]], sources: Sources
+) -> tuple[list[str], str]:
+    """Patients that the manifest, the folders or the files themselves name, however few."""
+    listed = [file.group for file, _ in found]
+    inside = _drop_alike([facts.patient for _, facts in found])
+    if sum(map(bool, inside)) > sum(map(bool, listed)):
+        return inside, "dicom"
+    source = "manifest" if sources.manifest else "layout"
+    return listed, source if any(listed) else ""
 
 
 def _drop_alike(patients: list[str]) -> list[str]:
     """Nothing where all bear one name: the files were made anonymous, not of one patient."""
-    return [""] * len(patients) if len(set(patients)) == 1 else patients
+    return patients if len(set(patients) - {""}) > 1 else [""] * len(patients)
 
 
-def _guess_groups(names: list[str]) -> list[str]:
-    spoken = [find_group(name, "") for name in names]
-    if any(spoken):
-        return spoken
-    groups = [match.group(1) if (match := _NUMBERED_GROUP.match(n)) else "" for n in names]
-    # A number that stands before all images, as a year might, is no patient.
-    return groups if 10 <= len(set(groups)) < len(groups) else [""] * len(names)
+def _guess_groups(names: list[str]) -> tuple[list[str], str]:
+    """Patients that nearly all names seem to tell, else nothing; and in what way they do."""
+    groups, source = [find_group(name, "") for name in names], "names"
+    if not any(groups):
+        groups = [match.group(1) if (match := _NUMBERED_GROUP.match(n)) else "" for n in names]
+        # A number that stands before all images, as a year might, is no patient.
+        source = "numbers" if 10 <= len(set(groups)) < len(groups) else ""
+    return groups, source if sum(map(bool, groups)) >= _ENOUGH * len(groups) else ""
 
 
 def check_split(
-    images: pd.DataFrame, unreadable: pd.DataFrame, class_names: tuple[str, str], is_split: bool
+    images: pd.DataFrame, unreadable: pd.DataFrame, class_names: tuple[str, str], advice: str
 ) -> None:
     """Refuse a split in which a class is missing on one side.
+
+    Args:
+        images: With `label` and `split`.
+        unreadable: The files left out.
+        class_names: Negative class, positive class.
+        advice: What to do about it.
 
     Raises:
         DatasetError: If it is.
@@ -294,11 +318,6 @@ def check_split(
                 continue
             lost = f" ({say_number(len(unreadable), 'file')} cannot be read)" * bool(
                 len(unreadable)
-            )
-            advice = (
-                "Put readable images of the class into that folder."
-                if is_split
-                else "Add images of the class, of another patient where patients are known."
             )
             raise DatasetError(
                 f"There is no image of class '{name}' for {split}{lost}. Expected at least one of "

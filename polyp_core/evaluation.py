@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index, read_index
 from polyp_core.errors import DatasetError
+from polyp_core.images import decode_pictures, prepare_picture, read_file
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.prediction import Classifier, load_classifier
 from polyp_core.runs import Run
@@ -18,13 +20,17 @@ Progress = Callable[[int, int], None]
 def predict_rows(
     classifier: Classifier, index: Index, rows: pd.DataFrame, on_progress: Progress | None = None
 ) -> pd.DataFrame:
-    """The rows with their `probability` added."""
-    probabilities = []
-    for number, row in enumerate(rows.itertuples(), start=1):
-        prediction = classifier.classify(index.folder / row.path, row.path, row.frame)
-        probabilities.append(prediction.probability)
-        if on_progress is not None:
-            on_progress(number, len(rows))
+    """The rows with their `probability` added; a file is read once for all of its frames."""
+    config, probabilities, num_done = classifier.config, np.empty(len(rows)), 0
+    for path, places in rows.groupby("path", sort=False).indices.items():
+        data = read_file(index.folder / path, path)
+        pictures = decode_pictures(data, path, rows["frame"].iloc[places].tolist())
+        for place, picture in zip(places, pictures, strict=True):
+            seen = prepare_picture(picture, config.data, config.model)
+            probabilities[place], _ = classifier.predictor.predict(seen)
+            num_done += 1
+            if on_progress is not None:
+                on_progress(num_done, len(rows))
     columns = ["path", "frame", "split", "group", "label"]
     return rows[columns].assign(probability=probabilities)
 

@@ -3,6 +3,7 @@
 import io
 import stat
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from polyp_core.config import DataConfig, ModelConfig
-from polyp_core.dicom import decode_frame, is_dicom, read_header
+from polyp_core.dicom import MAX_FILE_BYTES, MAX_PIXELS, decode_frames, is_dicom
 from polyp_core.errors import ImageError
 from polyp_core.region import Box, box_from_percent, crop_region, find_region
 
@@ -20,6 +21,7 @@ __all__ = [
     "crop_picture",
     "decode_image",
     "decode_picture",
+    "decode_pictures",
     "find_box",
     "fit_image",
     "is_dicom",
@@ -29,8 +31,6 @@ __all__ = [
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom"})
-MAX_PIXELS = 40_000_000
-MAX_FILE_BYTES = 512 * 2**20
 # Our own limit is lower than Pillow's and says what to do; it is checked before any decoding.
 Image.MAX_IMAGE_PIXELS = None
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -53,10 +53,12 @@ class Picture:
     Attributes:
         pixels: `(height, width, 1)` grey or `(height, width, 3)` RGB, uint8.
         region: The scan area that a DICOM file names, in px: left, top, right, bottom; or None.
+        patient: From a DICOM file, hashed; "" where unknown.
     """
 
     pixels: np.ndarray
     region: Box | None = None
+    patient: str = ""
 
 
 def decode_image(source: Path | bytes, name: str | None = None, frame: int = 0) -> np.ndarray:
@@ -80,18 +82,47 @@ def decode_picture(source: Path | bytes, name: str | None = None, frame: int = 0
     """
     name = name or (source.name if isinstance(source, Path) else "the image")
     data = source if isinstance(source, bytes) else read_file(source, name)
+    return next(decode_pictures(data, name, [frame]))
+
+
+def decode_pictures(
+    data: bytes, name: str, frames: Iterable[int] | None = None
+) -> Iterator[Picture]:
+    """Decode several frames of a file that is parsed once.
+
+    Args:
+        data: The bytes of the file.
+        name: What to call it in an error.
+        frames: Of a DICOM file, counted from 0. None is all of them. Of any other file its one
+            picture stands for every frame.
+
+    Yields:
+        A picture a frame, as `decode_picture` gives it, each decoded when it is asked for.
+
+    Raises:
+        ImageError: As `decode_picture`.
+    """
     if not data:
         raise ImageError(f"'{name}' is empty (0 bytes). Copy or export it again.")
     if is_dicom(data):
-        header = read_header(data, name)
-        return Picture(pixels=decode_frame(data, name, frame), region=header.region)
+        header, decoded = decode_frames(data, name, frames)
+        for pixels in decoded:
+            yield Picture(pixels=pixels, region=header.region, patient=header.patient)
+        return
+    picture = Picture(pixels=_decode_plain(data, name))
+    for _ in [0] if frames is None else frames:
+        yield picture
+
+
+def _decode_plain(data: bytes, name: str) -> np.ndarray:
+    """The pixels of a file that is no DICOM."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, name)
             _check_single(picture, name)
             turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
             upright = picture if turn is None else picture.transpose(turn)
-            return Picture(pixels=_to_array(upright, name))
+            return _to_array(upright, name)
     except UnidentifiedImageError:
         raise ImageError(
             f"'{name}' is not an image that can be read, whatever its name says. {_EXPECTED} "

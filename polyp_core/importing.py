@@ -9,6 +9,7 @@ import re
 import shutil
 import struct
 import tempfile
+import time
 import unicodedata
 import zipfile
 import zlib
@@ -30,6 +31,7 @@ MAX_DIRECTORY_BYTES = 320 * MAX_FILES  # a zip's table of contents, which is rea
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 MAX_DEPTH = 16
+_SWEEP_AFTER_S = 24 * 3600
 BLOCK_BYTES = 2**20
 
 _METHODS = {0: "stored", 8: "Deflate", 12: "bzip2", 14: "LZMA"}
@@ -261,6 +263,7 @@ def _import_members(
     start = f"{_make_stem(name)}-"
     try:
         imports_dir.mkdir(parents=True, exist_ok=True)
+        _sweep(imports_dir)
         _check_amount(members, len(given), name, shutil.disk_usage(imports_dir).free)
         target = None
         # Only where it may be there already is everything read before anything is written.
@@ -272,12 +275,20 @@ def _import_members(
             ) as temporary:
                 unpacked = Path(temporary, "unpacked")
                 target = imports_dir / (start + _copy_members(members, unpacked, on_progress))
-                os.replace(unpacked, target)
+                if not target.exists():  # else somebody else has just imported the same
+                    os.replace(unpacked, target)
     except OSError as error:
         what = f"cannot be written to '{imports_dir}' ({error.strerror})"
         expected = "a folder that may be written to, with room, and not too deep"
         raise _refuse(name, what, expected, "Make room or choose another workspace.") from error
     return Imported(folder=target, num_files=len(members), num_left_out=len(given) - len(members))
+
+
+def _sweep(imports_dir: Path) -> None:
+    """Remove what a killed import has left behind; one that still works is never a day old."""
+    for path in imports_dir.glob(".importing-*"):
+        if time.time() - path.stat().st_mtime > _SWEEP_AFTER_S:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_amount(members: list[_Member], num_given: int, name: str, free: int) -> None:

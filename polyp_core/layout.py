@@ -5,14 +5,13 @@ No image is opened here, so it is quick enough to be asked at every redraw of a 
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from polyp_core.errors import DatasetError
 from polyp_core.images import SUFFIXES, is_dicom
 from polyp_core.importing import is_left_out
 from polyp_core.manifest import OWN_MANIFEST, SPLIT_NAMES, SourceFile, read_manifest
-from polyp_core.words import say_number
+from polyp_core.words import say_number, speaks_of_absence
 
 _LAYOUT = (
     "Expected two class folders, such as 'calcified' and 'non-calcified', either in the folder "
@@ -65,7 +64,7 @@ def find_sources(text: str, *, needs_train: bool = True) -> Sources:
         return _take_manifest(path, may_lead_out=True)
     if (path / OWN_MANIFEST).is_file():
         return _take_manifest(path / OWN_MANIFEST, may_lead_out=False)
-    return _Walk(_descend(path)).find_sources(needs_train=needs_train)
+    return _Walk(path).find_sources(needs_train=needs_train)
 
 
 def is_image_name(path: str) -> bool:
@@ -111,35 +110,26 @@ def _take_manifest(path: Path, *, may_lead_out: bool) -> Sources:
     )
 
 
-def _descend(folder: Path) -> Path:
-    """The first folder on the way down that holds more than one other folder."""
-    while True:
-        inside = [path for path in _list_entries(folder) if not is_left_out(path.name)]
-        if len(inside) != 1 or not inside[0].is_dir() or inside[0].name.lower() in SPLIT_NAMES:
-            return folder
-        deeper = _list_folders(inside[0])
-        if not deeper:  # a lone class folder, which the error should name
-            return folder
-        folder = inside[0]
-
-
 class _Walk:
     """Looks through one folder and counts what it leaves out."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         self._num_other_files = 0
         self._num_hidden_files = 0
+        self._folder = self._descend(folder)
 
     def find_sources(self, *, needs_train: bool) -> Sources:
-        subfolders = self._list_folders(self._folder)
+        subfolders = _list_folders(self._folder)
         split_folders = [path for path in subfolders if path.name.lower() in SPLIT_NAMES]
         files: list[SourceFile] = []
         if split_folders:
             self._count_loose_files(self._folder)
-            for path in split_folders:
-                files += self._find_classes(path, SPLIT_NAMES[path.name.lower()])
-            self._check_splits(split_folders, needs_train=needs_train)
+            by_folder = {
+                path.name: self._find_classes(path, SPLIT_NAMES[path.name.lower()])
+                for path in split_folders
+            }
+            self._check_splits(by_folder, needs_train=needs_train)
+            files = [file for found in by_folder.values() for file in found]
         else:
             files = self._find_classes(self._folder, "")
         return Sources(
@@ -150,13 +140,27 @@ class _Walk:
             is_split="validation" in {file.split for file in files},
         )
 
-    def _check_splits(self, split_folders: list[Path], *, needs_train: bool) -> None:
-        if needs_train and "train" not in {SPLIT_NAMES[p.name.lower()] for p in split_folders}:
+    def _descend(self, folder: Path) -> Path:
+        """The first folder on the way down that holds more than one other folder."""
+        while True:
+            entries = _list_entries(folder)
+            inside = [path for path in entries if not is_left_out(path.name)]
+            if len(inside) != 1 or not inside[0].is_dir() or inside[0].name.lower() in SPLIT_NAMES:
+                return folder
+            if not _list_folders(inside[0]):  # a lone class folder, which the error should name
+                return folder
+            self._num_hidden_files += len(entries) - 1
+            folder = inside[0]
+
+    def _check_splits(self, by_folder: dict[str, list[SourceFile]], *, needs_train: bool) -> None:
+        if needs_train and "train" not in {SPLIT_NAMES[name.lower()] for name in by_folder}:
             raise DatasetError(
-                f"'{self._folder}' has a folder '{split_folders[0].name}' but none named 'train'. "
+                f"'{self._folder}' has a folder '{next(iter(by_folder))}' but none named 'train'. "
                 f"{_LAYOUT} Add the 'train' folder."
             )
-        names = {path.name: sorted(f.name for f in _list_folders(path)) for path in split_folders}
+        names = {
+            name: sorted({file.class_name for file in files}) for name, files in by_folder.items()
+        }
         if len({tuple(classes) for classes in names.values()}) > 1:
             found = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in names.items())
             raise DatasetError(
@@ -167,11 +171,11 @@ class _Walk:
     def _find_classes(self, parent: Path, split: str) -> list[SourceFile]:
         """The images of each class folder of `parent`."""
         self._count_loose_files(parent)
-        class_folders = self._list_folders(parent)
+        class_folders = _list_folders(parent)
+        by_patient = self._find_classes_of_patients(class_folders, split)
+        if by_patient:
+            return by_patient
         if len(class_folders) != 2:
-            by_patient = self._find_classes_of_patients(class_folders, split)
-            if by_patient:
-                return by_patient
             names = ", ".join(f"'{path.name}'" for path in class_folders[:5]) or "none"
             more = ", …" if len(class_folders) > 5 else ""
             raise DatasetError(
@@ -196,7 +200,12 @@ class _Walk:
     def _find_classes_of_patients(self, folders: list[Path], split: str) -> list[SourceFile]:
         """Where each patient has a folder with class folders in it; else nothing."""
         class_folders = [(path, inner) for path in folders for inner in _list_folders(path)]
-        if len(folders) < 3 or len({inner.name for _, inner in class_folders}) != 2:
+        if len({inner.name for _, inner in class_folders}) != 2:
+            return []
+        # Two folders are the classes, unless both hold the same two and do not sound like classes.
+        if len(folders) < 3 and (
+            len(class_folders) != 4 or any(speaks_of_absence(path.name) for path in folders)
+        ):
             return []
         files = []
         for patient_folder in folders:
@@ -208,16 +217,12 @@ class _Walk:
 
     def _make_file(self, name: str, class_folder: Path, split: str, group: str = "") -> SourceFile:
         return SourceFile(
-            path=f"{self._name_folder(class_folder)}/{name}",
+            path=f"{os.path.relpath(class_folder, self._folder)}/{name}".replace(os.sep, "/"),
             class_name=class_folder.name,
             name=name,
             split=split,
             group=group,
         )
-
-    @lru_cache(maxsize=1000)  # noqa: B019 - a walk lives for one call
-    def _name_folder(self, folder: Path) -> str:
-        return folder.relative_to(self._folder).as_posix()
 
     def _list_images(self, folder: Path) -> list[str]:
         """The images at any depth, relative to the folder, with "/"."""
@@ -235,9 +240,6 @@ class _Walk:
                 else:
                     self._num_other_files += 1
         return found
-
-    def _list_folders(self, folder: Path) -> list[Path]:
-        return [p for p in _list_entries(folder) if p.is_dir() and not is_left_out(p.name)]
 
     def _count_loose_files(self, folder: Path) -> None:
         names = [path.name for path in _list_entries(folder)]

@@ -5,6 +5,7 @@ patient has several images, the numbers by patient are the ones to quote.
 """
 
 from dataclasses import asdict, dataclass
+from math import lgamma
 from statistics import NormalDist
 from typing import Any
 
@@ -74,7 +75,8 @@ def estimate_p_value(labels: np.ndarray, values: np.ndarray) -> float:
 
     The Wilcoxon-Mann-Whitney test, two-sided, by its normal approximation with ties. For the
     question whether there is anything at all it is safer than DeLong's interval, which is too
-    narrow where a class has few images.
+    narrow where a class has few images. For marks that are there or not, see
+    `estimate_exact_p_value`.
 
     Args:
         labels: `(n,)` of 0 and 1.
@@ -93,6 +95,28 @@ def estimate_p_value(labels: np.ndarray, values: np.ndarray) -> float:
         return 1.0
     distance = abs(ranks[labels == 1].sum() - m * (n + 1) / 2)
     return 2 * NormalDist().cdf(-distance / np.sqrt(variance))
+
+
+def estimate_exact_p_value(labels: np.ndarray, is_marked: np.ndarray) -> float:
+    """How often marks that know nothing of the labels would be as unevenly shared as these.
+
+    Fisher's exact test, two-sided. For marks it is never wrong more often than it says, where the
+    normal approximation of `estimate_p_value` is if marks or one of the labels are rare.
+
+    Args:
+        labels: `(n,)` of 0 and 1.
+        is_marked: `(n,)` of bool.
+
+    References: Fisher, J R Stat Soc 85:87 (1922).
+    """
+    n, m, k = len(labels), int((labels == 1).sum()), int(is_marked.sum())
+    # Each number of positives that could be among the marked, and how probable it is.
+    possible = np.arange(max(0, m + k - n), min(m, k) + 1)
+    ways = [_log_choose(m, hits) + _log_choose(n - m, k - hits) for hits in possible.tolist()]
+    probabilities = np.exp(np.array(ways) - _log_choose(n, k))
+    seen = probabilities[possible == is_marked[labels == 1].sum()]
+    # What differs by rounding alone counts as equally probable.
+    return min(1.0, float(probabilities[probabilities <= seen * (1 + 1e-7)].sum()))
 
 
 def evaluate(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, Metric]:
@@ -173,6 +197,10 @@ def binary_crossentropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def _to_plain(rows: pd.DataFrame, threshold: float) -> dict[str, dict[str, Any]]:
     metrics = evaluate(rows["label"].to_numpy(), rows["probability"].to_numpy(), threshold)
     return {name: asdict(metric) for name, metric in metrics.items()}
+
+
+def _log_choose(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
 def _variance_of_mean(values: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from polyp_core.augmentation import augment_image
 from polyp_core.config import AugmentConfig, RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import DatasetError
-from polyp_core.images import decode_picture, prepare_picture
+from polyp_core.images import decode_pictures, prepare_picture
 
 _BATCHES_AHEAD = 4
 Batch = tuple[np.ndarray, np.ndarray]
@@ -50,8 +50,8 @@ def load_images(
         """A file is read once, whatever number of its frames is wanted."""
         of_file = rows.loc[files[path]]
         data = _read_indexed(index.folder, path, of_file["sha256"].iloc[0])
-        for number, frame in of_file["frame"].items():
-            picture = decode_picture(data, path, int(frame))
+        pictures = decode_pictures(data, path, of_file["frame"].tolist())
+        for number, picture in zip(of_file.index, pictures, strict=True):
             images[positions[number]] = prepare_picture(picture, config.data, model)
         return len(of_file)
 

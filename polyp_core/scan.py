@@ -1,7 +1,8 @@
 """Image files become rows of facts: size, fingerprint, patient, measures. Every file is read once.
 
 What was read is kept in a small database, by path, size and time of change, so the next opening
-reads nothing but what is new. A scan that is cancelled keeps what it has done.
+reads nothing but what is new; what could not be read is tried again each time. A scan that is
+cancelled keeps what it has done. Where nothing can be kept, everything is read.
 """
 
 import hashlib
@@ -15,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from polyp_core.dicom import is_dicom, read_header
 from polyp_core.errors import ImageError
-from polyp_core.images import decode_image, read_file
+from polyp_core.images import decode_pictures, read_file
 from polyp_core.measures import Measures, measure_picture
 
-_VERSION = 1  # of what a scan finds; a higher one makes it read everything again
+_VERSION = 2  # of what a scan finds; a higher one makes it read everything again
 _FILES_A_COMMIT = 200
 
 
@@ -60,7 +60,8 @@ def scan_files(
     Args:
         folder: What the paths are relative to.
         paths: Of the files, with "/".
-        cache_dir: Where facts are kept; made if it is not there. None keeps nothing.
+        cache_dir: Where facts are kept; made if it is not there. None keeps nothing; so does a
+            place that cannot be written.
         on_progress: Called with (files done, files in all). An exception it raises cancels.
 
     Returns:
@@ -111,15 +112,10 @@ def _read(path: Path, name: str) -> Result:
     try:
         _check_name(name)
         data = read_file(path, name)
-        num_frames, patient = 1, ""
-        if is_dicom(data):
-            header = read_header(data, name)
-            num_frames, patient = header.num_frames, header.patient
         sha256 = hashlib.sha256(data).hexdigest()
         pictures = []
-        for frame in range(num_frames):
-            pixels = decode_image(data, name, frame)
-            height_px, width_px = pixels.shape[:2]
+        for frame, picture in enumerate(decode_pictures(data, name)):
+            height_px, width_px = picture.pixels.shape[:2]
             pictures.append(
                 Facts(
                     frame=frame,
@@ -127,8 +123,8 @@ def _read(path: Path, name: str) -> Result:
                     height_px=height_px,
                     sha256=sha256,
                     size_bytes=len(data),
-                    patient=patient,
-                    measures=measure_picture(pixels),
+                    patient=picture.patient,
+                    measures=measure_picture(picture.pixels),
                 )
             )
     except ImageError as error:
@@ -147,91 +143,122 @@ def _check_name(name: str) -> None:
 
 
 class _Memory:
-    """The facts of one folder in the database; empty where there is none, or a damaged one."""
+    """The facts of one folder in the database. Where there can be none, nothing is kept."""
 
     def __init__(self, path: Path | None, folder: Path) -> None:
+        self._path = path
         self._folder = show_path(str(folder))
         self._waiting: list[tuple[str, list[tuple[object, ...]]]] = []
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._connection = _open(path)
-        except sqlite3.OperationalError:  # held by another process, or not ours to write
-            self._connection = _open(None)
-        except sqlite3.DatabaseError:  # damaged: it holds nothing that cannot be read again
-            assert path is not None
-            path.unlink()
-            self._connection = _open(path)
+        self._connection = None if path is None else _connect(path)
 
     def recall(self, paths: list[str], stamps: list[tuple[int, int]]) -> list[Result | None]:
-        wanted = dict(zip(paths, stamps, strict=True))
-        known: dict[str, Result] = {}
-        query = "SELECT * FROM pictures WHERE folder = ? ORDER BY path, frame"
-        for _, path, size, time_ns, reason, *row in self._connection.execute(
-            query, (self._folder,)
-        ):
-            if wanted.get(path) != (size, time_ns):
-                continue
-            if reason is not None:
-                known[path] = reason
-            else:
-                facts = known.setdefault(path, [])
-                assert isinstance(facts, list)
-                facts.append(_restore(row, size))
+        if self._connection is None:
+            return [None] * len(paths)
+        try:
+            _forget_gone_folders(self._connection, self._folder)
+            known = self._recall(self._connection, dict(zip(paths, stamps, strict=True)))
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            self._recover(self._connection, error)
+            known = {}
         return [known.get(path) for path in paths]
 
+    def _recall(
+        self, connection: sqlite3.Connection, wanted: dict[str, tuple[int, int]]
+    ) -> dict[str, list[Facts]]:
+        known: dict[str, list[Facts]] = {}
+        query = "SELECT * FROM pictures WHERE folder = ? ORDER BY path, frame"
+        for _, path, size, time_ns, *row in connection.execute(query, (self._folder,)):
+            if wanted.get(path) == (size, time_ns):
+                known.setdefault(path, []).append(_restore(row, size))
+        return known
+
     def keep(self, path: str, stamp: tuple[int, int], result: Result) -> None:
-        if stamp == (-1, -1) or show_path(path) != path:
+        if isinstance(result, str) or stamp == (-1, -1) or self._connection is None:
             return
         start = (self._folder, path, *stamp)
-        rows: list[tuple[object, ...]]
-        if isinstance(result, str):
-            rows = [(*start, result, 0, *[None] * (_NUM_COLUMNS - 6))]
-        else:
-            rows = [(*start, None, *_flatten(facts)) for facts in result]
-        self._waiting.append((path, rows))
+        self._waiting.append((path, [(*start, *_flatten(facts)) for facts in result]))
 
     def commit(self) -> None:
         """Write what waits, all at once: another scan need not wait for this one's pictures."""
+        if self._connection is None:
+            return
         marks = ", ".join("?" * _NUM_COLUMNS)
-        for path, rows in self._waiting:
-            self._connection.execute(
-                "DELETE FROM pictures WHERE folder = ? AND path = ?", (self._folder, path)
-            )
-            self._connection.executemany(f"INSERT INTO pictures VALUES ({marks})", rows)
-        self._connection.commit()
+        try:
+            for path, rows in self._waiting:
+                self._connection.execute(
+                    "DELETE FROM pictures WHERE folder = ? AND path = ?", (self._folder, path)
+                )
+                self._connection.executemany(f"INSERT INTO pictures VALUES ({marks})", rows)
+            self._connection.commit()
+        except sqlite3.Error as error:
+            self._recover(self._connection, error)
         self._waiting.clear()
+
+    def _recover(self, connection: sqlite3.Connection, error: Exception) -> None:
+        """Make a damaged database anew; do without one that is held, full or not ours to write."""
+        connection.close()
+        assert self._path is not None
+        is_sound = isinstance(error, sqlite3.OperationalError)
+        self._connection = None if is_sound else _make_anew(self._path)
 
     def close(self) -> None:
         self.commit()
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 _OF_FACTS = ("frame", "width_px", "height_px", "sha256", "patient")
 _OF_MEASURES = tuple(item.name for item in fields(Measures))
-_NUM_COLUMNS = 5 + len(_OF_FACTS) + len(_OF_MEASURES)
+_NUM_COLUMNS = 4 + len(_OF_FACTS) + len(_OF_MEASURES)
 
 
-def _open(path: Path | None) -> sqlite3.Connection:
-    connection = sqlite3.connect(path or ":memory:", timeout=30)
+def _connect(path: Path) -> sqlite3.Connection | None:
+    """The database, made anew if it is none; None where there can be none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _open(path)
+    except (OSError, sqlite3.OperationalError):  # not ours to write, or held by another process
+        return None
+    except sqlite3.DatabaseError:
+        return _make_anew(path)
+
+
+def _make_anew(path: Path) -> sqlite3.Connection | None:
+    """A damaged database holds nothing that cannot be read again."""
+    try:
+        path.unlink()
+        return _open(path)
+    except (OSError, sqlite3.Error):
+        return None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30)
+    connection.text_factory = bytes.decode  # a damaged text is then a ValueError
     try:
         _prepare(connection)
-    except sqlite3.DatabaseError:
+    except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise sqlite3.DatabaseError("damaged")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != _VERSION:
-        columns = ("folder", "path", "size_bytes", "time_ns", "reason", *_OF_FACTS, *_OF_MEASURES)
+        columns = ("folder", "path", "size_bytes", "time_ns", *_OF_FACTS, *_OF_MEASURES)
         connection.execute("DROP TABLE IF EXISTS pictures")
         connection.execute(f"CREATE TABLE pictures ({', '.join(columns)})")
         connection.execute("CREATE INDEX by_path ON pictures (folder, path)")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.commit()
+
+
+def _forget_gone_folders(connection: sqlite3.Connection, kept: str) -> None:
+    folders = [folder for (folder,) in connection.execute("SELECT DISTINCT folder FROM pictures")]
+    gone = [(folder,) for folder in folders if folder != kept and not os.path.isdir(folder)]
+    if gone:
+        connection.executemany("DELETE FROM pictures WHERE folder = ?", gone)
         connection.commit()
 
 
@@ -255,6 +282,7 @@ def _pack(descriptor: np.ndarray) -> bytes:
 
 
 def _unpack(packed: object) -> np.ndarray:
-    assert isinstance(packed, bytes)
+    if not isinstance(packed, bytes):
+        raise TypeError("no descriptor")
     kind, _, content = packed.partition(b" ")
     return np.frombuffer(content, dtype=kind.decode())

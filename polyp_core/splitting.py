@@ -24,22 +24,46 @@ def divide(
         "train", "validation" or "test" for each image.
     """
     units = find_units(images, pairs)
-    is_test = (images["split"] == "test").to_numpy()
-    is_test = np.isin(units, units[is_test])
-    # Units go by the name of their first patient (or path), so that the draw does not depend on
-    # where the images stand in the index.
-    names = images["group"].where(images["group"] != "", images["path"])
-    names = names.groupby(units).transform("min").reset_index(drop=True)
-    labels = pd.Series(images["label"].to_numpy()[~is_test])
-    by_unit = labels.groupby(names[~is_test].to_numpy()).agg(["size", "mean"])
-    # A unit with images of both classes counts to the more frequent one, at a tie the positive.
-    majority = (by_unit["mean"] >= 0.5).astype(int)
+    is_test = find_tied_to_test(images, pairs)
+    names = _name_units(images, units)
     generator = np.random.default_rng(seed)
     taken: set[str] = set()
-    for _, members in by_unit.groupby(majority):
-        taken |= _draw_units(members["size"], fraction, generator)
-    split = np.where(names.isin(taken), "validation", "train")
+    for sizes in _count_by_class(images["label"][~is_test], names[~is_test]):
+        taken |= _draw_units(sizes, fraction, generator)
+    split = np.where(np.isin(names, list(taken)), "validation", "train")
     return list(np.where(is_test, "test", split))
+
+
+def draw_test(images: pd.DataFrame, seed: int, pairs: np.ndarray | None = None) -> list[str]:
+    """Draw a test set of the same share anew, class by class, for a test set that is entangled.
+
+    Units that are wholly in the present test set stay there first. Of each class two units are
+    left, for training and for validation.
+
+    Args:
+        images: As for `divide`.
+        seed: Of the draw.
+        pairs: As for `divide`.
+
+    Returns:
+        "test" or "train" for each image, as `divide` expects it.
+    """
+    units = find_units(images, pairs)
+    names = _name_units(images, units)
+    is_test = (images["split"] == "test").to_numpy()
+    is_whole = ~np.isin(units, units[~is_test])
+    generator = np.random.default_rng(seed)
+    taken: set[str] = set()
+    for sizes in _count_by_class(images["label"], names):
+        first = sizes.index.isin(names[is_whole])
+        taken |= _draw_units(sizes, is_test.mean(), generator, first, num_left=2)
+    return list(np.where(np.isin(names, list(taken)), "test", "train"))
+
+
+def find_tied_to_test(images: pd.DataFrame, pairs: np.ndarray | None = None) -> np.ndarray:
+    """Which images are test images, or of one unit with a test image: `(n,)` of bool."""
+    units = find_units(images, pairs)
+    return np.isin(units, units[(images["split"] == "test").to_numpy()])
 
 
 def find_units(images: pd.DataFrame, pairs: np.ndarray | None = None) -> np.ndarray:
@@ -61,14 +85,51 @@ def _tie(positions: pd.Series, keys: np.ndarray) -> np.ndarray:
     return apart
 
 
-def _draw_units(sizes: pd.Series, fraction: float, generator: np.random.Generator) -> set[str]:
-    """Units whose images come nearest to a fraction of all; at least one, but never all."""
+def _name_units(images: pd.DataFrame, units: np.ndarray) -> np.ndarray:
+    """Of each image the name of its unit's first patient (or path).
+
+    So a draw does not depend on where the images stand in the index.
+    """
+    names = images["group"].where(images["group"] != "", images["path"])
+    first: np.ndarray = names.groupby(units).transform("min").to_numpy()
+    return first
+
+
+def _count_by_class(labels: pd.Series, names: np.ndarray) -> list[pd.Series]:
+    """For each class the number of images of its units, by their names in order."""
+    by_unit = labels.groupby(names).agg(["size", "mean"])
+    # A unit with images of both classes counts to the more frequent one, at a tie the positive.
+    majority = (by_unit["mean"] >= 0.5).astype(int)
+    return [members["size"] for _, members in by_unit.groupby(majority)]
+
+
+def _draw_units(
+    sizes: pd.Series,
+    fraction: float,
+    generator: np.random.Generator,
+    first: np.ndarray | None = None,
+    num_left: int = 1,
+) -> set[str]:
+    """Units that bring the number of images nearer to a fraction of all.
+
+    At least one (the smallest, where every one is too large), but some are always left.
+
+    Args:
+        sizes: Number of images of each unit.
+        fraction: Of the images.
+        generator: Draws the order in which units are tried.
+        first: `(num_units,)` of bool: units to be tried before all others.
+        num_left: Units to leave.
+    """
+    order = generator.permutation(len(sizes))
+    if first is not None:
+        order = order[np.argsort(~first[order], kind="stable")]
+    drawn = sizes.iloc[order]
     wanted, held = fraction * sizes.sum(), 0
     taken: list[str] = []
-    units = list(sizes.items())
-    for position in generator.permutation(len(units)):
-        name, size = units[position]
-        if not taken or abs(held + size - wanted) < abs(held - wanted):
+    for name, size in drawn.items():
+        if abs(held + size - wanted) < abs(held - wanted):
             taken.append(str(name))
             held += size
-    return set(taken[:-1] if len(taken) == len(sizes) else taken)
+    taken = taken or [str(drawn.idxmin())]
+    return set(taken[: max(0, len(sizes) - num_left)])

@@ -1,8 +1,12 @@
 """Numbers become words: percent without false precision, always with interval and n."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+_ABSENCE = re.compile(r"(^non)|(^|[^a-z])(non|not|no|normal|benign|negative|healthy)([^a-z]|$)")
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories: controls, formats, breaks
 Plain = Mapping[str, Any]  # one metric of metrics.json: value, low, high, n
 
 
@@ -85,3 +89,19 @@ def round_percent(share: float) -> int:
     if percent == 100 and share < 1:
         return 99
     return 1 if percent == 0 and share > 0 else percent
+
+
+def speaks_of_absence(class_name: str) -> bool:
+    """Whether a class is named after what is not there, such as "non-calcified" or "normal"."""
+    return _ABSENCE.search(class_name.lower()) is not None
+
+
+def make_visible(text: str) -> str:
+    """Text from outside with every unseen character written out, such as "[U+202E]".
+
+    Line breaks, marks that turn the direction of writing and terminal controls could make a name
+    look like another, or do worse.
+    """
+    return "".join(
+        f"[U+{ord(mark):04X}]" if unicodedata.category(mark) in _UNSEEN else mark for mark in text
+    )

@@ -3,6 +3,7 @@
 from ui.charts import PLAIN as CHART
 from ui.draft import (
     choose_preset,
+    describe_input,
     get_data_config,
     get_draft,
     get_preset_name,
@@ -13,6 +14,7 @@ from ui.draft import (
 )
 from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
+from ui.link import read_link, write_link
 from ui.pictures import get_class_colours, is_dark, show_image, show_row
 from ui.readers import (
     classify,
@@ -25,16 +27,19 @@ from ui.readers import (
     open_classifier,
     read_picture,
 )
-from ui.region import show_region
-from ui.samples import show_augmentation
+from ui.region import outline, show_region
+from ui.samples import GRID_SIZES, VIEWS, show_augmentation
 from ui.sources import has_folder, show_source_choice, take_next_source
 from ui.words import escape
 
 __all__ = [
     "CHART",
+    "GRID_SIZES",
+    "VIEWS",
     "begin_page",
     "choose_preset",
     "classify",
+    "describe_input",
     "draw_demo_data",
     "errors",
     "escape",
@@ -51,6 +56,8 @@ __all__ = [
     "load_index",
     "name_run",
     "open_classifier",
+    "outline",
+    "read_link",
     "read_picture",
     "show_augmentation",
     "show_clean_split",
@@ -68,4 +75,5 @@ __all__ = [
     "show_source_choice",
     "show_verdict",
     "take_next_source",
+    "write_link",
 ]

@@ -10,7 +10,7 @@ from PIL import Image
 from polyp_core.dataset import Index
 
 PLAIN = {"displayModeBar": False}  # how every Plotly chart is shown
-_NARROW = 0.2
+_DRAWING_PX = 340
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -93,8 +93,17 @@ def draw_small_curve(history: pd.DataFrame, *, is_dark: bool) -> go.Figure:
     return figure
 
 
-def draw_counts(index: Index, colours: tuple[str, str], *, is_dark: bool) -> go.Figure:
-    """Images by split and class, one bar a split."""
+def draw_counts(
+    index: Index, colours: tuple[str, str], *, is_dark: bool, narrow: float = 0.15
+) -> go.Figure:
+    """Images by split and class, one bar a split.
+
+    Args:
+        index: Of the images.
+        colours: Of the negative and the positive class.
+        is_dark: Of the visitor's theme.
+        narrow: Part of the width below which a bar bears its number without the class.
+    """
     figure = go.Figure()
     splits = [s for s in reversed(_SPLIT_NAMES) if (index.images["split"] == s).any()]
     widest = max(len(index.select(split)) for split in splits)
@@ -107,7 +116,7 @@ def draw_counts(index: Index, colours: tuple[str, str], *, is_dark: bool) -> go.
             marker={"color": colours[label], "line": {"width": 0}},
             # A bar too narrow for the name bears its number alone; the colour says the rest.
             text=[
-                f"{count} {html.escape(name)}" if count > _NARROW * widest else str(count)
+                f"{count} {html.escape(name)}" if count > narrow * widest else str(count)
                 for count in counts
             ],
             textposition="inside",
@@ -145,7 +154,10 @@ def draw_picture(picture: np.ndarray, *, is_dark: bool) -> go.Figure:
     figure.update_layout(
         _get_layout(is_dark),
         dragmode="select",
-        height=max(120, min(420, round(360 * height_px / width_px))),
+        newselection={"line": {"color": "#2FA898", "width": 3, "dash": "solid"}},
+        activeselection={"fillcolor": "#2FA898", "opacity": 0.15},
+        width=_DRAWING_PX,
+        height=max(80, round(_DRAWING_PX * height_px / width_px)),
         showlegend=False,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
     )

@@ -7,7 +7,7 @@ import streamlit as st
 
 from polyp_core import workspace
 from polyp_core.config import AugmentConfig, DataConfig, RunConfig, Section
-from polyp_core.presets import AUGMENTATION_PRESETS, PRESETS
+from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
 
 
 def get_preset_name() -> str:
@@ -41,6 +41,22 @@ def choose_augmentation(name: str | None) -> None:
 def put_setting(section_name: str, name: str, value: Any) -> None:  # noqa: ANN401 - any plain type
     """Change one setting of the draft."""
     st.session_state[_setting_key(section_name, name)] = value
+
+
+def describe_input(config: RunConfig) -> str:
+    """What of the images is used and how it is changed, in a line."""
+    region = {"off": "whole pictures", "automatic": "the scan area", "box": "a box of each picture"}
+    name = get_augmentation_name()
+    if name is not None:
+        augmentation = AUGMENTATION_TITLES[name].lower()
+    else:
+        preset = PRESETS[config.preset]
+        is_own = config.augmentation != preset.config.augmentation
+        augmentation = "your own settings" if is_own else f"as {preset.title} has it"
+    return (
+        f"Trained on: {region[config.data.region]}. Augmentation: {augmentation}. Both are chosen "
+        "on the data page."
+    )
 
 
 def get_draft() -> RunConfig:

@@ -10,15 +10,17 @@ from polyp_core.audit import Audit, Finding, count_images, propose_split, say_li
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import PolypError
-from polyp_core.words import say_number
+from polyp_core.words import make_visible, say_number
 from ui import charts
+from ui.frame import show_problem
 from ui.pictures import get_class_colours, is_dark, show_row
 from ui.readers import read_row
 from ui.words import escape
 
 _MAX_SETS = 6
+_SHOWN = 20
 _MAX_PICTURES = 6
-_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
+_MARKS = {"error": ":red[:material/error:]", "warning": ":orange[:material/warning:]"}
 _BROKEN_SPLIT = {
     "copy_across_splits", "copy_across_classes", "copy_across_patients",
     "near_copy_across_splits", "near_copy_across_patients", "patient_across_splits",
@@ -27,17 +29,20 @@ _BROKEN_SPLIT = {
 
 def show_verdict(index: Index, audit: Audit) -> None:
     """One line that says whether a result on these images can be trusted."""
-    num_patients = audit.counts["patients"]
-    patients = "" if num_patients is None else f" of {say_number(num_patients, 'patient')}"
-    text = (
-        f"**{audit.verdict.capitalize()}:** {say_number(len(index.images), 'image')}{patients}. "
-        f"{say_limit(index)}"
-    )
-    show = {
+    show, icon = {
         "fit to train": (st.success, ":material/check_circle:"),
         "train with care": (st.warning, ":material/warning:"),
     }.get(audit.verdict, (st.error, ":material/error:"))
-    show[0](text, icon=show[1])
+    serious = [finding for finding in audit.findings if finding.severity != "note"]
+    why = "Nothing was found that speaks against these images."
+    if serious:
+        why = escape(serious[0].title)
+        if len(serious) > 1:
+            why += f" And {say_number(len(serious) - 1, 'more finding')}."
+    show(f"**{audit.verdict.capitalize()}:** {why}", icon=icon)
+    num_patients = audit.counts["patients"]
+    patients = "" if num_patients is None else f" of {say_number(num_patients, 'patient')}"
+    st.caption(f"{say_number(len(index.images), 'image')}{patients}. {say_limit(index)}")
 
 
 def show_findings(index: Index, audit: Audit) -> None:
@@ -48,7 +53,7 @@ def show_findings(index: Index, audit: Audit) -> None:
     notes = [finding for finding in audit.findings if finding.severity == "note"]
     if notes:
         label = say_number(len(notes), "thing to know", "things to know")
-        with st.expander(label, icon=_ICONS["note"], key="notes"):
+        with st.expander(f":material/info: {label}", key="notes"):
             for finding in notes:
                 st.markdown(f"**{escape(finding.title)}** {escape(finding.advice)}")
                 _show_pictures(index, finding, num_sets=1)
@@ -61,16 +66,22 @@ def show_counts(index: Index) -> None:
         figure, config=charts.PLAIN, alt="Images by class in training and validation", key="counts"
     )
     left_out = [
-        say_number(index.num_other_files, "other file") if index.num_other_files else "",
+        f"{say_number(index.num_other_files, 'file')} that {_is_or_are(index.num_other_files)} no "
+        "image" if index.num_other_files else "",
         say_number(index.num_hidden_files, "hidden file") if index.num_hidden_files else "",
-    ]
+    ]  # fmt: skip
     if any(left_out):
-        text = " and ".join(filter(None, left_out))
-        st.caption(f"{text} in the folder, no images by their names, play no part.")
+        st.caption(f"Left out of the folder: {' and '.join(filter(None, left_out))}.")
+
+
+def _is_or_are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
     """A split without leaks beside the present one, and the button that applies it."""
+    if "problem" in st.session_state:
+        show_problem(st.session_state.pop("problem"))
     if index.manifest is not None and index.manifest.parent == _get_splits_dir():
         _show_applied()
         return
@@ -90,7 +101,9 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
         ):
             with column:
                 st.caption(name)
-                figure = charts.draw_counts(shown, get_class_colours(), is_dark=is_dark())
+                figure = charts.draw_counts(
+                    shown, get_class_colours(), is_dark=is_dark(), narrow=0.3
+                )
                 st.plotly_chart(
                     figure, config=charts.PLAIN, key=f"split {name}", alt=f"Images by class, {name}"
                 )
@@ -114,7 +127,14 @@ def _apply(index: Index, folder: str) -> None:
     counts = repr((str(index.folder), count_images(index), list(index.images["split"])))
     digest = hashlib.sha256(counts.encode()).hexdigest()[:8]
     path = _get_splits_dir() / f"{index.folder.name}-{digest}.csv"
-    index.write_manifest(path)
+    try:
+        index.write_manifest(path)
+    except OSError as error:
+        st.session_state["problem"] = (
+            f"The clean split cannot be written to '{path.parent}' ({error.strerror}). Expected a "
+            "workspace that may be written. Change its permissions, or set POLYP_WORKSPACE."
+        )
+        return
     st.session_state["folder before split"] = (st.session_state.get("source", "demo"), folder)
     st.session_state["source"], st.session_state["folder"] = "folder", str(path)
 
@@ -140,8 +160,7 @@ def _get_splits_dir() -> Path:
 
 def _show_finding(index: Index, finding: Finding) -> None:
     expander = st.expander(
-        escape(finding.title),
-        icon=_ICONS[finding.severity],
+        f"{_MARKS[finding.severity]} {escape(finding.title)}",
         key=f"finding {finding.kind}",
         on_change="rerun",
     )
@@ -150,10 +169,17 @@ def _show_finding(index: Index, finding: Finding) -> None:
     with expander:
         st.markdown(escape(finding.advice))
         _show_pictures(index, finding, _MAX_SETS)
-        if finding.files:
-            st.dataframe(
-                {"File": finding.files, "Why": finding.reasons}, hide_index=True, height="auto"
-            )
+        if finding.kind == "unreadable":  # the reasons are sentences
+            for path, reason in list(zip(finding.files, finding.reasons, strict=True))[:_SHOWN]:
+                st.markdown(f"- {escape(reason if path in reason else f'{path}: {reason}')}")
+        elif finding.files:
+            table = {
+                "File": [make_visible(path) for path in finding.files],
+                "Belongs to" if finding.sets and len(finding.sets[0]) > 1 else "Note": [
+                    make_visible(reason) for reason in finding.reasons
+                ],
+            }
+            st.dataframe(table, hide_index=True, height="auto")
 
 
 def _show_pictures(index: Index, finding: Finding, num_sets: int) -> None:

@@ -1,26 +1,31 @@
 """Cached readers of what lies on disk."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from polyp_core import workspace
 from polyp_core.audit import Audit, audit_index
-from polyp_core.config import DataConfig
+from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, fingerprint_folder, read_index
-from polyp_core.images import Picture, decode_picture
+from polyp_core.images import Picture, crop_picture, decode_picture, fit_image
 from polyp_core.prediction import Classifier, Prediction, load_classifier
 from polyp_core.runs import Run, list_runs
 from ui.pictures import shrink
 
 _SHOW_EVERY_S = 0.2
-_NUM_KNOWN = 4
+_NUM_KNOWN = 8
+_sharing = threading.Lock()
+State = tuple[DataConfig, int]  # how a folder is read, and its files
+Known = TypeVar("Known")
 
 
 def load_index(config: DataConfig) -> Index:
@@ -31,11 +36,7 @@ def load_index(config: DataConfig) -> Index:
     """
     if config.folder == str(workspace.get_demo_data_dir().absolute()):
         draw_demo_data()
-    key, known = _name_state(config), _get_known_indexes()
-    if key not in known:
-        with _show_reading("Reading file {} of {} …") as show:
-            _remember(known, key, read_index(config, show, cache_dir=workspace.get_cache_dir()))
-    return known[key]
+    return _load_index(config, _name_state(config))
 
 
 def load_audit(config: DataConfig) -> Audit:
@@ -44,14 +45,27 @@ def load_audit(config: DataConfig) -> Audit:
     Raises:
         DatasetError: As `dataset.read_index`.
     """
-    index, key, known = load_index(config), _name_state(config), _get_known_audits()
-    if key not in known:
+    key = _name_state(config)
+    index, known = _load_index(config, key), _get_known_audits()
+    audit = _recall(known, key)
+    if audit is None:
         with _show_reading("Comparing image {} of {} …") as show:
-            _remember(known, key, audit_index(index, workspace.get_cache_dir(), show))
-    return known[key]
+            audit = audit_index(index, workspace.get_cache_dir(), show)
+        _remember(known, key, audit)
+    return audit
 
 
-def _name_state(config: DataConfig) -> tuple[DataConfig, int]:
+def _load_index(config: DataConfig, key: State) -> Index:
+    known = _get_known_indexes()
+    index = _recall(known, key)
+    if index is None:
+        with _show_reading("Reading file {} of {} …") as show:
+            index = read_index(config, show, cache_dir=workspace.get_cache_dir())
+        _remember(known, key, index)
+    return index
+
+
+def _name_state(config: DataConfig) -> State:
     """What an index depends on: how it is read (the region plays no part), and the files."""
     config = replace(config, region="off", region_box=DataConfig().region_box)
     return config, _fingerprint(config.folder)
@@ -81,28 +95,40 @@ def _show_reading(text: str) -> Iterator[Callable[[int, int], None]]:
         st.info("Stopped. What was read is kept.", icon=":material/pause:")
         if not st.button("Go on reading", icon=":material/play_arrow:"):
             st.stop()
-    with st.spinner("Reading the images …", show_time=True):
-        yield show
-    place.empty()
+    try:
+        with st.spinner("Reading the images …", show_time=True):
+            yield show
+    finally:
+        place.empty()
 
 
 def _stop_reading() -> None:
     st.session_state["stopped reading"] = True
 
 
-def _remember(known: dict[Any, Any], key: object, value: object) -> None:
-    known[key] = value
-    while len(known) > _NUM_KNOWN:
-        known.pop(next(iter(known)), None)
+def _recall(known: dict[State, Known], key: State) -> Known | None:
+    """What all sessions share; what was asked for last is kept longest."""
+    with _sharing:
+        value = known.pop(key, None)
+        if value is not None:
+            known[key] = value
+        return value
+
+
+def _remember(known: dict[State, Known], key: State, value: Known) -> None:
+    with _sharing:
+        known[key] = value
+        while len(known) > _NUM_KNOWN:
+            known.pop(next(iter(known)))
 
 
 @st.cache_resource(show_spinner=False)
-def _get_known_indexes() -> dict[Any, Index]:
+def _get_known_indexes() -> dict[State, Index]:
     return {}
 
 
 @st.cache_resource(show_spinner=False)
-def _get_known_audits() -> dict[Any, Audit]:
+def _get_known_audits() -> dict[State, Audit]:
     return {}
 
 
@@ -189,6 +215,28 @@ def read_row(index: Index, number: int) -> Picture:
         str(index.folder / row["path"]), row["sha256"], int(row["frame"])
     )
     return picture
+
+
+@st.cache_data(max_entries=1000, max_size="200MB", show_spinner=False)
+def _fit_picture(
+    path: str, sha256: str, frame: int, data: DataConfig, size_px: int, channels: int
+) -> np.ndarray:
+    return fit_image(crop_picture(read_picture(path, sha256, frame), data), size_px, channels)
+
+
+def read_fitted(index: Index, number: int, config: RunConfig) -> np.ndarray:
+    """A picture of an index as the network sees it, `(size, size, channels)` uint8.
+
+    Raises:
+        ImageError: As `images.decode_picture`.
+    """
+    row = index.images.loc[number]
+    region = DataConfig(region=config.data.region, region_box=config.data.region_box)
+    fitted: np.ndarray = _fit_picture(
+        str(index.folder / row["path"]), row["sha256"], int(row["frame"]), region,
+        config.model.image_size_px, config.model.channels,
+    )  # fmt: skip
+    return fitted
 
 
 def list_demo_pictures() -> list[Path]:

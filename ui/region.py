@@ -6,9 +6,10 @@ import streamlit as st
 
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index
-from polyp_core.images import Picture, find_box
+from polyp_core.images import find_box
 from polyp_core.region import Box
 from ui import charts
+from ui.frame import errors
 from ui.pictures import is_dark, show_row, shrink
 from ui.readers import read_row
 
@@ -19,10 +20,8 @@ _WHOLE = (0, 0, 100, 100)
 
 def show_region(index: Index, config: DataConfig) -> None:
     """Choose a region, see it on the originals, and accept it."""
-    accepted = _MODES[config.region].lower()
     expander = st.expander(
-        f"Region: {accepted}. What part of each picture is used",
-        icon=":material/crop:",
+        f":material/crop: Region of interest: {_MODES[config.region].lower()}",
         key="region open",
         on_change="rerun",
     )
@@ -33,6 +32,11 @@ def show_region(index: Index, config: DataConfig) -> None:
 
 @st.fragment
 def _edit(index: Index, config: DataConfig) -> None:
+    with errors():
+        _choose(index, config)
+
+
+def _choose(index: Index, config: DataConfig) -> None:
     st.session_state.setdefault("region mode", config.region)
     mode = st.segmented_control(
         "Region",
@@ -72,6 +76,7 @@ def _edit_box(index: Index, config: DataConfig) -> tuple[int, int, int, int]:
             key="region drawing",
             on_select=_take_drawing,
             selection_mode="box",
+            width="content",
             alt="The first picture; drag over it to draw the box",
         )
         st.caption("Drag over the picture to draw the box.")
@@ -96,22 +101,24 @@ def _show_examples(index: Index, config: DataConfig) -> None:
     for number in numbers:
         picture = read_row(index, number)
         box = find_box(picture, config)
-        pictures.append(outline(picture, box))
+        pictures.append(outline(picture.pixels, box))
         height_px, width_px = picture.pixels.shape[:2]
         shares.append((box[2] - box[0]) * (box[3] - box[1]) / (width_px * height_px))
         captions.append(index.images["path"][number].rsplit("/", 1)[-1])
     show_row(pictures, captions)
     low, high = (f"{share * 100:.0f} %" for share in (min(shares), max(shares)))
     kept = low if low == high else f"{low} to {high}"
+    if config.region == "automatic" and min(shares) == 1:
+        st.caption("Nothing is found to cut away in these examples: the scan fills the pictures.")
+        return
     st.caption(
         f"Examples from the whole data set; {kept} of the area is kept. Training, testing and "
         "prediction will use the same part."
     )
 
 
-def outline(picture: Picture, box: Box) -> np.ndarray:
-    """The picture with its region outlined and the rest darkened, `(height, width, 3)` uint8."""
-    pixels = picture.pixels
+def outline(pixels: np.ndarray, box: Box) -> np.ndarray:
+    """A picture with its region outlined and the rest darkened, `(height, width, 3)` uint8."""
     height_px, width_px = pixels.shape[:2]
     shown = np.array(np.broadcast_to(pixels, (height_px, width_px, 3)))
     left, top, right, bottom = box

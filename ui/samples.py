@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from polyp_core.augmentation import (
@@ -14,7 +15,7 @@ from polyp_core.augmentation import (
 from polyp_core.config import RunConfig
 from polyp_core.config.augmentation import GEOMETRY, IMAGING
 from polyp_core.dataset import Index
-from polyp_core.images import find_box, prepare_picture
+from polyp_core.images import find_box
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
 from ui.draft import (
     choose_augmentation,
@@ -24,14 +25,15 @@ from ui.draft import (
     show_setting,
 )
 from ui.frame import errors
-from ui.link import MAX_EPOCH, read_link, write_link
+from ui.link import MAX_EPOCH, write_link
 from ui.pictures import show_image, shrink
-from ui.readers import read_row
+from ui.readers import read_fitted, read_row
 from ui.region import outline
 from ui.words import escape
 
 GRID_SIZES = (8, 16, 32)
 NUM_AVERAGED = 100
+_CONTROLS_PX = 720
 VIEWS = {
     "samples": "One image",
     "pairs": "Many images",
@@ -46,7 +48,6 @@ _FIRST = ("rotation_deg", "zoom", "width_shift", "height_shift", "gain_db")
 def show_augmentation(index: Index) -> None:
     """Sliders, and what they do to the images."""
     with errors():
-        read_link({"view": VIEWS, "size": GRID_SIZES})
         with st.container(horizontal=True, gap="large"):
             _show_presets()
             st.session_state.setdefault("view", "samples")
@@ -59,11 +60,12 @@ def show_augmentation(index: Index) -> None:
                 persist_state="session",
             )
         settings_column, picture_column = st.columns([1, 3], gap="medium")
-        with settings_column:
+        # Of limited height, so that the pictures stay in sight however much is opened.
+        with settings_column, st.container(height=_CONTROLS_PX, border=False):
             _show_controls()
         with picture_column:
             _show_pictures(index, get_draft())
-            write_link()
+            write_link(with_view=True)
 
 
 def _show_presets() -> None:
@@ -75,14 +77,18 @@ def _show_presets() -> None:
         key="augmentation choice",
         on_change=lambda: choose_augmentation(st.session_state["augmentation choice"]),
         help="Complete choices: none, the 2020 thesis' own, or what another position of the probe, "
-        "gain and scanner would do to the same tissue. None is marked where the settings are "
-        "your own.",
+        "gain and scanner would do to the same tissue. No button is marked where the settings are "
+        "others.",
     )
 
 
 def _show_controls() -> None:
     """Five sliders; the others behind a click, and how often each acts."""
-    augmentation = get_draft().augmentation
+    draft = get_draft()
+    augmentation, preset = draft.augmentation, PRESETS[draft.preset]
+    if get_augmentation_name() is None:
+        is_own = augmentation != preset.config.augmentation
+        st.caption("Your own settings" if is_own else f"As {preset.title} is trained")
     cautions = list_cautions(augmentation)
     for name in _FIRST:
         _show_amount(name, cautions)
@@ -130,7 +136,9 @@ def _show_pictures(index: Index, draft: RunConfig) -> None:
             "the epoch and the image alone.",
         )  # fmt: skip
         st.session_state.setdefault("size", GRID_SIZES[1])
-        size = st.selectbox("Pictures", GRID_SIZES, key="size", width=90, persist_state="session")
+        if st.session_state["view"] != "average":
+            st.selectbox("Pictures", GRID_SIZES, key="size", width=90, persist_state="session")
+        size = st.session_state["size"]
         with_numbers = st.toggle("Drawn numbers", key="numbers", persist_state="session")
     show: Callable[[Index, int, range, RunConfig], Numbers] = {
         "samples": _show_samples,
@@ -141,7 +149,7 @@ def _show_pictures(index: Index, draft: RunConfig) -> None:
     number = int(rows.index[int(image) - 1])
     drawn = show(index, number, range(int(epoch), int(epoch) + int(size)), draft)
     if with_numbers:
-        st.dataframe(drawn, hide_index=True, height="content")
+        st.table(pd.DataFrame(drawn), hide_index=True)
 
 
 def _show_samples(index: Index, number: int, epochs: range, draft: RunConfig) -> Numbers:
@@ -208,7 +216,7 @@ def _show_pairs(index: Index, number: int, epochs: range, draft: RunConfig) -> N
         f"Above: originals as the network sees them, {_describe_input(draft)}. Below: exactly what "
         f"it is trained on in epoch {epochs[0]}."
     )
-    return {"Image": [index.images["path"][each] for each in shown], "Drawn": drawn}
+    return {"Image": [escape(index.images["path"][each]) for each in shown], "Drawn": drawn}
 
 
 def _show_average(index: Index, number: int, epochs: range, draft: RunConfig) -> Numbers:
@@ -238,13 +246,8 @@ def _show_average(index: Index, number: int, epochs: range, draft: RunConfig) ->
 
 def _show_original(index: Index, number: int, draft: RunConfig) -> None:
     picture = read_row(index, number)
-    shown = outline(picture, find_box(picture, draft.data))
+    shown = outline(picture.pixels, find_box(picture, draft.data))
     show_image(shrink(shown), "The original picture, the used region outlined")
-
-
-def read_fitted(index: Index, number: int, draft: RunConfig) -> np.ndarray:
-    """An image of the index as the network sees it."""
-    return prepare_picture(read_row(index, number), draft.data, draft.model)
 
 
 def augment(

@@ -1,5 +1,6 @@
 """Where the images come from: the demo set, a folder of this computer, or the browser."""
 
+import shutil
 from pathlib import Path
 
 import streamlit as st
@@ -17,6 +18,7 @@ from ui.words import escape
 
 _SOURCES = {"demo": "Demo images", "folder": "A folder here", "upload": "Upload"}
 _SHOWN_FOLDERS = 500
+_MAX_ZIP_MB = 2000
 
 
 def show_source_choice() -> None:
@@ -46,6 +48,8 @@ def show_source_choice() -> None:
                 _show_reading()
     if st.session_state["source"] == "upload":
         _show_upload()
+    elif st.session_state["source"] == "folder":
+        _show_imported()
 
 
 def has_folder() -> bool:
@@ -68,11 +72,15 @@ def _show_upload() -> None:
         files = st.file_uploader(
             "Drop a folder of images",
             accept_multiple_files="directory",
-            help="Its class folders, or train/ and validation/, as on your disk. The files are "
-            "copied into the workspace on this computer.",
+            help="Its class folders, or train/ and validation/, as on your disk; or a folder with "
+            "a manifest.csv. The files are copied as they are, names and DICOM headers included, "
+            "into the workspace on this computer. For very many images give the folder's path "
+            "under 'A folder here' instead.",
         )
     with zip_column:
-        archive = st.file_uploader("or a zip of such a folder", type="zip")
+        archive = st.file_uploader(
+            "or a zip of such a folder", type="zip", max_upload_size=_MAX_ZIP_MB
+        )
     if not files and archive is None:
         return
     bar = st.progress(0.0, text="Copying …")
@@ -103,8 +111,29 @@ def _take_imported(imported: Imported) -> None:
         else ""
     )
     st.session_state["next source"] = ("folder", str(imported.folder.absolute()))
-    st.toast(f"{say_number(imported.num_files, 'file')} copied into the workspace{left_out}.")
+    st.session_state["imported"] = (
+        f"{say_number(imported.num_files, 'file')} copied into the workspace{left_out}."
+    )
     st.rerun()
+
+
+def _show_imported() -> None:
+    """What was copied, and a way to delete the copy."""
+    folder = Path(str(st.session_state.get("folder") or ".")).resolve()
+    if folder.parent != workspace.get_imports_dir().resolve():
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{st.session_state.get('imported', 'A copy in the workspace.')}")
+        st.button(
+            "Delete this copy", type="tertiary", icon=":material/delete:",
+            on_click=_delete_imported, args=(folder,),
+            help="Removes the copy in the workspace. Your own files stay.",
+        )  # fmt: skip
+
+
+def _delete_imported(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    st.session_state["source"], st.session_state["folder"] = "upload", ""
 
 
 def take_next_source() -> None:

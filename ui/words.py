@@ -1,6 +1,9 @@
 """Text from outside, made safe to show."""
 
+from polyp_core.words import make_visible
+
 
 def escape(text: str) -> str:
     """Markdown that shows the text literally; file names may hold anything."""
-    return "".join(f"\\{mark}" if mark in "\\`*_{}[]()#+-.!<>|:$~&" else mark for mark in text)
+    special = "\\`*_{}[]()#+-.!<>|:$~&"
+    return "".join(f"\\{mark}" if mark in special else mark for mark in make_visible(text))

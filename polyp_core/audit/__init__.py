@@ -4,6 +4,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 _VERSION = 1  # of what is kept; a higher one compares all images again
+_NUM_KEPT = 20  # results of comparing, for as many states of folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +101,23 @@ def find_pairs(
         return stored
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or damaged
         pairs = find_near_duplicates(index.descriptors, on_progress)
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    writing = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    np.save(writing, pairs)
-    os.replace(writing, path)
+    _keep_pairs(path, pairs)
     return pairs
+
+
+def _keep_pairs(path: Path, pairs: np.ndarray) -> None:
+    """Write the pairs beside the newest others; a place that cannot be written keeps nothing."""
+    writing = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            np.save(writing, pairs)
+            os.replace(writing, path)
+        finally:
+            writing.unlink(missing_ok=True)
+        kept = sorted(path.parent.glob("pairs-*.npy"), key=lambda p: p.stat().st_mtime_ns)
+        for old in kept[:-_NUM_KEPT]:
+            old.unlink()
 
 
 def count_images(index: Index) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from polyp_core.audit.finding import Finding, join_words, say_splits
+from polyp_core.audit.finding import Finding, join_words, name_patients, say_splits
 from polyp_core.dataset import Index
 from polyp_core.duplicates import cluster_pairs
 from polyp_core.words import say_number
@@ -17,18 +17,17 @@ def find_copies(index: Index) -> list[Finding | None]:
     return [
         _find_spread(
             index, "split", "copy_across_splits", "error", "in {splits}",
-            "The model would be tested on what it has learnt by heart. Use the clean split below, "
-            "or remove the copies from all but one.",
+            "The model would be tested on what it has learnt by heart. A clean split keeps one of "
+            "each.",
         ),
         _find_spread(
             index, "label", "copy_across_classes", "error", "in both classes",
-            "One of the two labels is wrong. Look at them and remove the wrong ones; the clean "
-            "split leaves them out.",
+            "One of the two labels is wrong. Look at them and remove the wrong ones; a clean "
+            "split leaves all of them out.",
         ),
         _find_spread(
             index, "group", "copy_across_patients", "warning", "under more than one patient",
-            "The patients are probably the same person, who may then be on both sides. Give them "
-            "one name, or use the clean split, which keeps them together.",
+            "The patients are probably the same person: give them one name.",
         ),
         _find_repeated(index),
     ]  # fmt: skip
@@ -46,11 +45,11 @@ def find_near_copies(index: Index, pairs: np.ndarray) -> list[Finding | None]:
     pairs = pairs[content[first] != content[second]]
     columns = {name: index.images[name].to_numpy() for name in ("split", "label", "group")}
     differ = {name: values[pairs[:, 0]] != values[pairs[:, 1]] for name, values in columns.items()}
-    is_known = (columns["group"][pairs] != "").all(axis=1)
     # A patient's images may well look alike; where they stand is judged by patient.
-    is_other_patient = differ["group"] | ~is_known
+    is_other_patient = differ["group"] | (columns["group"][pairs[:, 0]] == "")
+    is_named = (name_patients(index.images).to_numpy()[pairs] != "").all(axis=1)
     across_splits = differ["split"] & is_other_patient
-    within = ~differ["split"] & ~differ["label"]
+    within = ~differ["split"] & ~differ["label"] & is_other_patient
     shares = _count_leaked(index, pairs[across_splits])
     is_grave = any(leaked > _GRAVE_SHARE * total for leaked, total in shares.values())
     counted = join_words([f"{n} of {total} {split}" for split, (n, total) in shares.items()])
@@ -59,7 +58,7 @@ def find_near_copies(index: Index, pairs: np.ndarray) -> list[Finding | None]:
             index, pairs[across_splits], "near_copy_across_splits",
             "error" if is_grave else "warning", "in {splits}",
             f"{counted} images are nearly known from elsewhere, so the result would be too good. "
-            "Use the clean split below, which keeps them together.",
+            "A clean split keeps them together.",
         ),
         _report(
             index, pairs[differ["label"]], "near_copy_across_classes", "warning",
@@ -67,13 +66,12 @@ def find_near_copies(index: Index, pairs: np.ndarray) -> list[Finding | None]:
             "Two labels for one picture: one of them may be wrong. Look at them.",
         ),
         _report(
-            index, pairs[within & differ["group"] & is_known], "near_copy_across_patients",
+            index, pairs[within & is_named], "near_copy_across_patients",
             "warning", "under more than one patient",
-            "The patients may be the same person. Give them one name, or use the clean split, "
-            "which keeps them together.",
+            "The patients may be the same person: then give them one name.",
         ),
         _report(
-            index, pairs[within & ~is_known], "near_copy", "note", "more than once in a class",
+            index, pairs[within & ~is_named], "near_copy", "note", "more than once in a class",
             "They count more than once in training. Remove them if that is not meant.",
         ),
     ]  # fmt: skip
@@ -97,18 +95,25 @@ def _name_contents(images: pd.DataFrame) -> pd.Series:
 def _find_spread(
     index: Index, column: str, kind: str, severity: str, where: str, advice: str
 ) -> Finding | None:
-    contents = _name_contents(index.images)
-    spread = index.images.groupby(contents)[column].transform("nunique") > 1
+    spread = _count_different(index, column) > 1
     return _report_copies(index, index.images[spread], kind, severity, where, advice)
+
+
+def _count_different(index: Index, column: str) -> pd.Series:
+    """Of each image in how many splits, classes or named patients its content stands."""
+    values = index.images[column]
+    if column == "group":
+        named = name_patients(index.images)
+        values = named.where(named != "")  # those without a name are not counted
+    counts: pd.Series = values.groupby(_name_contents(index.images)).transform("nunique")
+    return counts
 
 
 def _find_repeated(index: Index) -> Finding | None:
     """Copies that do no other harm: of one class, patient and split."""
-    contents = _name_contents(index.images)
-    by_content = index.images.groupby(contents)
-    repeated = by_content["path"].transform("size") > 1
+    repeated = _name_contents(index.images).duplicated(keep=False)
     for column in ("split", "label", "group"):
-        repeated &= by_content[column].transform("nunique") == 1
+        repeated &= _count_different(index, column) <= 1
     return _report_copies(
         index, index.images[repeated], "copy", "note", "more than once in a class",
         "They count more than once in training. Remove the copies if that is not meant.",
@@ -124,6 +129,7 @@ def _report_copies(
     contents = _name_contents(copies)
     sets = [tuple(map(int, rows)) for rows in copies.groupby(contents).groups.values()]
     counted = say_number(len(sets), "image stands", "images stand")
+    advice += _say_sides(index, kind, sets)
     return Finding(
         kind=kind,
         severity=severity,
@@ -147,6 +153,7 @@ def _report(
     sets = [tuple(map(int, members)) for _, members in by_cluster]
     rows = index.images.iloc[[number for members in sets for number in members]]
     counted = say_number(len(sets), "picture stands", "pictures stand")
+    advice += _say_sides(index, kind, sets)
     return Finding(
         kind=kind,
         severity=severity,
@@ -160,3 +167,15 @@ def _report(
         ),
         sets=tuple(sets),
     )
+
+
+def _say_sides(index: Index, kind: str, sets: list[tuple[int, ...]]) -> str:
+    """Whether patients who may be one are already kept together, with all of their images."""
+    if not kind.endswith("_across_patients"):
+        return ""
+    splits = index.images.groupby("group")["split"].agg(set)
+    groups = index.images["group"].to_numpy()
+    num_sides = [len(set().union(*splits[groups[list(members)]])) for members in sets]
+    if max(num_sides) == 1:
+        return " All their images stand on one side, so no result is too good by it."
+    return " As they are, they may be on both sides; a clean split keeps them together."

@@ -68,6 +68,11 @@ def say_splits(rows: pd.DataFrame) -> str:
     return join_words([name for split, name in _SPLITS.items() if (rows["split"] == split).any()])
 
 
+def name_patients(images: pd.DataFrame) -> pd.Series:
+    """The patient of each image, "" where none is told and the file stands for itself."""
+    return images["group"].mask(images["group"] == images["path"], "")
+
+
 def join_words(words: list[str]) -> str:
     """Such as "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -4,19 +4,24 @@ from typing import Any
 
 import pandas as pd
 
-from polyp_core.audit.finding import Finding, point_at, say_splits
+from polyp_core.audit.finding import Finding, name_patients, point_at, say_splits
 from polyp_core.dataset import Index
 from polyp_core.words import say_number
 
 _SOURCES = {
     "names": "the file names",
+    "numbers": "the numbers before the file names",
     "files": "the files with several frames, each taken for one patient",
 }
+_UNSEEN = "If a patient has several of them, these may stand on both sides without being seen"
 
 
 def find_patients(index: Index) -> list[Finding | None]:
     """What stands in the way of a result that holds for new patients."""
-    return [_find_leaked(index), _find_in_both_classes(index), _find_doubtful(index)]
+    return [
+        _find_leaked(index), _find_in_both_classes(index), _find_unknown(index),
+        _find_guessed(index),
+    ]  # fmt: skip
 
 
 def _find_leaked(index: Index) -> Finding | None:
@@ -24,12 +29,14 @@ def _find_leaked(index: Index) -> Finding | None:
     if leaked.empty:
         return None
     counted = say_number(leaked["group"].nunique(), "patient has", "patients have")
+    is_guess = index.group_source == "numbers"
     return Finding(
         kind="patient_across_splits",
-        severity="error",
+        severity="warning" if is_guess else "error",
         title=f"{counted} images in {say_splits(leaked)}.",
-        advice="The model would recognise the patient instead of the disease. Use the clean split "
-        "below, or move each patient's images to one side.",
+        advice=("If the numbers before the file names are patients, the" if is_guess else "The")
+        + " model would recognise the patient instead of the disease. A clean split keeps each "
+        "patient on one side.",
         count=int(leaked["group"].nunique()),
         **_show_by_patient(index, leaked),
     )
@@ -50,42 +57,49 @@ def _find_in_both_classes(index: Index) -> Finding | None:
     )
 
 
-def _find_doubtful(index: Index) -> Finding | None:
+def _find_unknown(index: Index) -> Finding | None:
+    """Patients that nobody can look for on both sides."""
     if not index.has_groups:
         return Finding(
             kind="patients_unknown",
-            severity="note",
+            severity="warning",
             title="The patients are unknown.",
-            advice="Each image is taken for a patient of its own. If patients have several images, "
-            "give a pattern that finds them in the file names, or a manifest with the column "
-            "group; else they end up on both sides and the result is too good.",
+            advice=f"Each image is taken for a patient of its own. {_UNSEEN}, and the result is "
+            "too good: give a pattern that finds the patient in the file names, or a manifest "
+            "with the column group.",
             count=len(index.images),
         )
-    if index.group_source not in _SOURCES:
+    silent = index.images[name_patients(index.images) == ""].drop_duplicates("path")
+    if silent["path"].nunique() in (0, index.images["path"].nunique()):
         return None
-    is_own = index.images["group"] == index.images["path"]
-    named = index.images if is_own.all() else index.images[~is_own]
-    row = named.iloc[0]
-    untold = int(is_own.sum()) if len(named) < len(index.images) else 0
-    name = row["path"].rsplit("/", 1)[-1]
-    num_patients = int(index.images["group"].nunique())
-    counted = say_number(num_patients, "patient was", "patients were")
     return Finding(
-        kind="patients_guessed",
-        severity="note",
-        title=f"{counted} found by {_SOURCES[index.group_source]}: '{name}' is of "
-        f"'{row['group'].rsplit('/', 1)[-1]}'.",
-        advice=f"{_say_untold(untold)}If that is wrong, give a pattern that finds the patient in "
-        "the file names.",
-        count=num_patients,
+        kind="patients_missing",
+        severity="warning",
+        title=f"{say_number(len(silent), 'file tells', 'files tell')} no patient.",
+        advice=f"Each is taken for a patient of its own. {_UNSEEN}: name them in a manifest with "
+        "the column group.",
+        count=len(silent),
+        **point_at(index, silent),
     )
 
 
-def _say_untold(untold: int) -> str:
-    if not untold:
-        return ""
-    counted = say_number(untold, "file tells", "files tell")
-    return f"{counted} no patient and {'stands' if untold == 1 else 'stand'} for one each. "
+def _find_guessed(index: Index) -> Finding | None:
+    if index.group_source not in _SOURCES:
+        return None
+    is_named = name_patients(index.images) != ""
+    named = index.images[is_named] if is_named.any() else index.images
+    row = named.iloc[0]
+    name = row["path"].rsplit("/", 1)[-1]
+    num_patients = int(named["group"].nunique())
+    counted = say_number(num_patients, "patient was", "patients were")
+    return Finding(
+        kind="patients_guessed",
+        severity="warning" if index.group_source == "files" else "note",
+        title=f"{counted} found by {_SOURCES[index.group_source]}: '{name}' is of "
+        f"'{row['group'].rsplit('/', 1)[-1]}'.",
+        advice="If that is wrong, give a pattern that finds the patient in the file names.",
+        count=num_patients,
+    )
 
 
 def _find_spread(index: Index, column: str) -> pd.DataFrame:

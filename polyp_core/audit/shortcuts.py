@@ -5,11 +5,12 @@ import pandas as pd
 
 from polyp_core.audit.finding import Finding
 from polyp_core.dataset import Index
-from polyp_core.metrics import estimate_auc, estimate_p_value
+from polyp_core.metrics import estimate_auc, estimate_exact_p_value, estimate_p_value
 from polyp_core.words import say_auc
 
 _WRONG = 0.05  # of all data sets without a shortcut
 _STRONG = 0.7
+_MARKS = ("text", "calipers", "colour")  # there or not; the other signs are measured
 _SIGNS = {
     "text": "burned-in text",
     "calipers": "calipers",
@@ -37,15 +38,14 @@ def find_shortcuts(index: Index) -> list[Finding | None]:
     """Each sign that tells the label better than chance, with its AUC.
 
     With m signs tried, each may be wrong in 0.05/m of all data sets that have no shortcut, so that
-    all together are wrong in one of twenty (Bonferroni). Where patients are known, each counts
-    once.
+    all together are wrong in no more than one of twenty (Bonferroni). Marks that are there or not
+    are judged by Fisher's exact test, what is measured by the Wilcoxon-Mann-Whitney test. Where
+    patients are known, each counts once: marked if one of the images is, else by the mean; a
+    patient with images of both classes is left out.
     """
-    signs = _collect_signs(index)
-    labels = index.images["label"]
+    signs, labels = _collect_signs(index), index.images["label"]
     if index.has_groups:
-        by_patient = [index.images["group"], labels]
-        signs = signs.groupby(by_patient).mean()
-        labels = signs.index.get_level_values("label").to_series()
+        signs, labels = _pool_by_patient(signs, labels, index.images["group"])
     return [_judge(index, name, labels.to_numpy(), signs[name].to_numpy(float)) for name in _SIGNS]
 
 
@@ -64,15 +64,27 @@ def _collect_signs(index: Index) -> pd.DataFrame:
     ).astype(float)
 
 
+def _pool_by_patient(
+    signs: pd.DataFrame, labels: pd.Series, patients: pd.Series
+) -> tuple[pd.DataFrame, pd.Series]:
+    is_of_one_class = labels.groupby(patients).transform("nunique") == 1
+    patients = patients[is_of_one_class]
+    how = {name: "max" if name in _MARKS else "mean" for name in _SIGNS}
+    pooled: pd.DataFrame = signs[is_of_one_class].groupby(patients).agg(how)
+    return pooled, labels[is_of_one_class].groupby(patients).first()
+
+
 def _judge(index: Index, name: str, labels: np.ndarray, values: np.ndarray) -> Finding | None:
     positive = index.class_names[1]
-    if estimate_p_value(labels, values) >= _WRONG / len(_SIGNS):
+    is_mark = name in _MARKS
+    estimate = estimate_exact_p_value if is_mark else estimate_p_value
+    if estimate(labels, values) >= _WRONG / len(_SIGNS):
         return None
     is_higher = (estimate_auc(labels, values).value or 0.0) > 0.5
     auc = estimate_auc(labels, values if is_higher else -values)
     assert auc.value is not None
     is_strong = auc.value >= _STRONG
-    if name in ("text", "calipers", "colour"):
+    if is_mark:
         how = "more" if is_higher else "less"
         seen = f"{_SIGNS[name].capitalize()} is {how} frequent in '{positive}'"
         if name == "calipers":

@@ -9,6 +9,7 @@ before anything is decoded. Errors never quote text from a file. pydicom costs h
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +19,7 @@ from polyp_core.dicom.failures import explain_failure
 from polyp_core.dicom.picture import (
     MAX_FILE_BYTES,
     MAX_PIXELS,
-    Picture,
+    StoredPicture,
     is_dicom,
     read_int,
     read_picture,
@@ -30,14 +31,12 @@ from polyp_core.errors import ImageError
 __all__ = [
     "MAX_FILE_BYTES",
     "MAX_PIXELS",
-    "Box",
     "DicomHeader",
     "decode_frame",
+    "decode_frames",
     "is_dicom",
     "read_header",
 ]
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom in px, right and bottom exclusive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,8 @@ class DicomHeader:
     width_px: int
     height_px: int
     patient: str  # "dicom-" and 12 hex digits for the same PatientID; "" where there is none
-    region: Box | None  # the B-mode scan area; None where the file names none
+    # The B-mode scan area in px: left, top, right, bottom, the last two exclusive; or None.
+    region: tuple[int, int, int, int] | None
 
 
 def read_header(data: bytes, name: str) -> DicomHeader:
@@ -65,15 +65,7 @@ def read_header(data: bytes, name: str) -> DicomHeader:
         ImageError: If it is no DICOM file, is cut short or damaged, is too large, holds no
             pixels, or stores them in a way that is not supported.
     """
-    picture = read_picture(data, name)
-    with explain_failure(name, "its header"):
-        return DicomHeader(
-            num_frames=picture.num_frames,
-            width_px=picture.width_px,
-            height_px=picture.height_px,
-            patient=_hash_patient(str(picture.dataset.get("PatientID") or "").strip(" \0")[:256]),
-            region=_find_region(picture),
-        )
+    return _make_header(read_picture(data, name), name)
 
 
 def decode_frame(data: bytes, name: str, frame: int = 0) -> np.ndarray:
@@ -98,7 +90,42 @@ def decode_frame(data: bytes, name: str, frame: int = 0) -> np.ndarray:
     References:
         DICOM PS3.3 C.7.6.3 (pixels), C.11.1 (modality) and C.11.2 (window); PS3.5 A.4 and G.
     """
+    return next(decode_frames(data, name, [frame])[1])
+
+
+def decode_frames(
+    data: bytes, name: str, frames: Iterable[int] | None = None
+) -> tuple[DicomHeader, Iterator[np.ndarray]]:
+    """Read the header and decode any number of frames; the file is parsed once for all of them.
+
+    Args:
+        data: The bytes of the file.
+        name: What to call it in an error.
+        frames: Counted from 0, in any order. None is all of them.
+
+    Returns:
+        The header, and the frames as `decode_frame` gives them, each decoded when it is asked for.
+
+    Raises:
+        ImageError: As `decode_frame`; what concerns a frame, when it is asked for.
+    """
     picture = read_picture(data, name)
+    wanted = range(picture.num_frames) if frames is None else frames
+    return _make_header(picture, name), (_decode(data, picture, n, name) for n in wanted)
+
+
+def _make_header(picture: StoredPicture, name: str) -> DicomHeader:
+    with explain_failure(name, "its header"):
+        return DicomHeader(
+            num_frames=picture.num_frames,
+            width_px=picture.width_px,
+            height_px=picture.height_px,
+            patient=_hash_patient(str(picture.dataset.get("PatientID") or "").strip(" \0")[:256]),
+            region=_find_region(picture),
+        )
+
+
+def _decode(data: bytes, picture: StoredPicture, frame: int, name: str) -> np.ndarray:
     if not 0 <= frame < picture.num_frames:
         raise ImageError(
             f"'{name}' has no frame {frame}. Expected 0 to {picture.num_frames - 1}. "
@@ -109,7 +136,7 @@ def decode_frame(data: bytes, name: str, frame: int = 0) -> np.ndarray:
         return render_pixels(pixels, photometric, picture)
 
 
-def _find_region(picture: Picture) -> Box | None:
+def _find_region(picture: StoredPicture) -> tuple[int, int, int, int] | None:
     """The box around all 2D tissue regions, within the image."""
     boxes = []
     for item in picture.dataset.get("SequenceOfUltrasoundRegions") or []:

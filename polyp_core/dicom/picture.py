@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 40_000_000  # of one frame
 MAX_FILE_BYTES = 512 << 20
+MAX_FRAMES = 2000  # a tiny frame takes as long as a small picture, and a byte
 _MAX_META_BYTES = 64 << 10
 _FIRST_TABLE_TAG = 0x00281100
 _MAX_VALUE_BYTES, _MAX_TABLE_BYTES = 64 << 10, 512 << 10
@@ -55,8 +56,8 @@ _PIXEL_DATA = (0x7FE0, 0x0010)
 _ITEM, _END = 0xE000FFFE, 0xE0DDFFFE  # two little-endian 16-bit numbers read as one of 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredPicture:
     """How the pixels of a file are stored and where."""
 
     dataset: "Dataset"
@@ -72,7 +73,7 @@ class Picture:
     photometric: str
     is_planar: bool
     pixel_vr: str
-    parts: list[tuple[int, int]]  # from and to: the pixels, or the offset table and the fragments
+    parts: list[list[tuple[int, int]]]  # from and to, for each frame if packed; else one for all
 
 
 def is_dicom(data: bytes) -> bool:
@@ -80,7 +81,7 @@ def is_dicom(data: bytes) -> bool:
     return data[128:132] == b"DICM"
 
 
-def read_picture(data: bytes, name: str) -> Picture:
+def read_picture(data: bytes, name: str) -> StoredPicture:
     """Find out how the pixels are stored and where, and refuse what cannot be decoded.
 
     Raises:
@@ -90,7 +91,7 @@ def read_picture(data: bytes, name: str) -> Picture:
     syntax, start = _read_syntax(data, name)
     with explain_failure(name, "its header"):
         dataset, pixel_vr, start, length = _read_dataset(data, syntax, start, name)
-        picture = Picture(
+        picture = StoredPicture(
             dataset=dataset,
             syntax=syntax,
             is_little_endian=syntax != BIG_ENDIAN,
@@ -110,7 +111,7 @@ def read_picture(data: bytes, name: str) -> Picture:
         parts = _locate_pixels(data, picture, start, length, name)
     num_values = 3 * picture.num_frames * picture.width_px * picture.height_px
     is_native_422 = picture.photometric == "YBR_FULL_422" and syntax in NATIVE
-    if is_native_422 and parts[0][1] - parts[0][0] >= num_values:  # named so by mistake
+    if is_native_422 and parts[0][0][1] - parts[0][0][0] >= num_values:  # named so by mistake
         return replace(picture, parts=parts, photometric="YBR_FULL")
     return replace(picture, parts=parts)
 
@@ -212,12 +213,17 @@ def _list_tags() -> list[int]:
     return [tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 
 
-def _check_picture(picture: Picture, name: str) -> None:
+def _check_picture(picture: StoredPicture, name: str) -> None:
     width_px, height_px, num_frames = picture.width_px, picture.height_px, picture.num_frames
     if min(width_px, height_px) < 1 or num_frames < 1:
         raise ImageError(
             f"'{name}' is empty: {width_px} × {height_px} pixels, {num_frames} frames. "
             "Expected at least 1 of each. Copy or export it again."
+        )
+    if num_frames > MAX_FRAMES:
+        raise ImageError(
+            f"'{name}' holds too many frames: {num_frames}. Expected at most {MAX_FRAMES}. Export "
+            "a shorter part of it, or every second frame."
         )
     if width_px * height_px > MAX_PIXELS:
         raise ImageError(
@@ -239,8 +245,8 @@ def _check_picture(picture: Picture, name: str) -> None:
 
 
 def _locate_pixels(
-    data: bytes, picture: Picture, start: int, length: int, name: str
-) -> list[tuple[int, int]]:
+    data: bytes, picture: StoredPicture, start: int, length: int, name: str
+) -> list[list[tuple[int, int]]]:
     if picture.syntax not in NATIVE:
         parts = list(_walk_fragments(data, start, name))
         if len(parts) - 1 < picture.num_frames:
@@ -248,7 +254,7 @@ def _locate_pixels(
                 f"'{name}' is damaged: it promises {picture.num_frames} frames and holds "
                 f"{max(len(parts) - 1, 0)}. Copy or export it again."
             )
-        return parts
+        return _assign_parts(data, parts, picture.num_frames)
     num_samples = 2 if picture.photometric == "YBR_FULL_422" else picture.num_samples
     num_pixels = picture.num_frames * picture.width_px * picture.height_px
     expected = (num_pixels * num_samples * picture.bits_allocated + 7) // 8
@@ -258,7 +264,30 @@ def _locate_pixels(
             f"'{name}' is cut short: it promises {expected} bytes of pixels and holds {held}. "
             "Copy or export it again."
         )
-    return [(start, start + held)]
+    return [[(start, start + held)]]
+
+
+def _assign_parts(
+    data: bytes, parts: list[tuple[int, int]], num_frames: int
+) -> list[list[tuple[int, int]]]:
+    """The parts of each frame; the first part of all is the table of the frames' offsets."""
+    (start, end), *parts = parts
+    if num_frames == 1:
+        return [parts]
+    if len(parts) == num_frames:
+        return [[part] for part in parts]
+    offsets = np.frombuffer(data[start : start + (end - start) // 4 * 4], "<u4").astype(np.int64)
+    if len(offsets) == num_frames:
+        begins = np.array([start for start, _ in parts]) - parts[0][0]
+        owners = np.searchsorted(offsets, begins, side="right") - 1
+    else:  # no table: a frame ends where the end mark of JPEG and JPEG 2000 stands
+        ends = [b"\xff\xd9" in data[max(start, end - 10) : end] for start, end in parts]
+        owners = np.cumsum([0, *ends[:-1]])
+    frames: list[list[tuple[int, int]]] = [[] for _ in range(num_frames)]
+    for part, owner in zip(parts, owners.tolist(), strict=True):
+        if 0 <= owner < num_frames:
+            frames[owner].append(part)
+    return frames
 
 
 def _walk_fragments(data: bytes, at: int, name: str) -> Iterator[tuple[int, int]]:

@@ -1,17 +1,18 @@
 """From stored values to what a viewer shows: 8 bits, grey or RGB."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polyp_core.dicom.picture import CHANNELS, GREY, PALETTE, Picture, read_number
+from polyp_core.dicom.picture import CHANNELS, GREY, PALETTE, StoredPicture, read_number
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-def render_pixels(pixels: np.ndarray, photometric: str, picture: Picture) -> np.ndarray:
+def render_pixels(pixels: np.ndarray, photometric: str, picture: StoredPicture) -> np.ndarray:
     """Show stored values as a viewer would.
 
     Args:
@@ -26,8 +27,13 @@ def render_pixels(pixels: np.ndarray, photometric: str, picture: Picture) -> np.
         return _convert_to_rgb(pixels)
     if photometric in ("YBR_ICT", "YBR_RCT"):
         raise ValueError("a colour model of JPEG 2000 without JPEG 2000")
-    lowest = _get_stored_range(picture)[0]
-    table = _make_palette(picture) if photometric == PALETTE else _make_table(pixels, picture)
+    lowest, highest = _get_stored_range(picture)
+    if photometric == PALETTE:
+        table = _make_palette(picture)
+    elif picture.is_signed:
+        table = _make_table(picture, int(pixels.min()), int(pixels.max()))
+    else:
+        table = _make_table(picture, lowest, highest)
     if table.ndim == 2:
         lowest = _read_first(picture.dataset.RedPaletteColorLookupTableDescriptor, lowest)
     shown = table[np.clip(pixels.astype(np.int32) - lowest, 0, len(table) - 1)]
@@ -46,16 +52,17 @@ def _convert_to_rgb(pixels: np.ndarray) -> np.ndarray:
     return converted
 
 
-def _get_stored_range(picture: Picture) -> tuple[int, int]:
+def _get_stored_range(picture: StoredPicture) -> tuple[int, int]:
     num_values = 1 << picture.bits_stored
     return (-num_values // 2, num_values // 2 - 1) if picture.is_signed else (0, num_values - 1)
 
 
-def _make_table(pixels: np.ndarray, picture: Picture) -> np.ndarray:
-    """The grey level 0 to 255 of every value that can be stored."""
+@lru_cache(maxsize=8)  # for the frames of the few files that are under way
+def _make_table(picture: StoredPicture, smallest: int, largest: int) -> np.ndarray:
+    """The grey level 0 to 255 of every value that can be stored, between those that are."""
     low, high = _get_stored_range(picture)
     values = np.arange(low, high + 1, dtype=np.float64)
-    span = np.array([pixels.min(), pixels.max()] if picture.is_signed else [low, high], np.float64)
+    span = np.array([smallest, largest], np.float64)
     with np.errstate(all="ignore"):
         if picture.photometric in GREY:
             values, span = _apply_modality(values, span, picture)
@@ -66,7 +73,7 @@ def _make_table(pixels: np.ndarray, picture: Picture) -> np.ndarray:
 
 
 def _apply_modality(
-    values: np.ndarray, span: np.ndarray, picture: Picture
+    values: np.ndarray, span: np.ndarray, picture: StoredPicture
 ) -> tuple[np.ndarray, np.ndarray]:
     dataset = picture.dataset
     if dataset.get("ModalityLUTSequence"):
@@ -77,7 +84,7 @@ def _apply_modality(
 
 
 def _apply_window(
-    values: np.ndarray, span: np.ndarray, picture: Picture
+    values: np.ndarray, span: np.ndarray, picture: StoredPicture
 ) -> tuple[np.ndarray, np.ndarray]:
     dataset = picture.dataset
     if dataset.get("VOILUTSequence"):
@@ -101,7 +108,7 @@ def _apply_window(
 
 
 def _look_up(
-    values: np.ndarray, item: "Dataset", picture: Picture
+    values: np.ndarray, item: "Dataset", picture: StoredPicture
 ) -> tuple[np.ndarray, np.ndarray]:
     """The values of a modality or VOI table, and their range."""
     num_entries, _, num_bits = (int(number) for number in item.LUTDescriptor)
@@ -117,7 +124,9 @@ def _read_first(descriptor: Sequence[int], lowest: float) -> int:
     return first - 65536 if first >= 32768 and lowest < 0 else first
 
 
-def _read_entries(raw: bytes | Sequence[int], num_entries: int, picture: Picture) -> np.ndarray:
+def _read_entries(
+    raw: bytes | Sequence[int], num_entries: int, picture: StoredPicture
+) -> np.ndarray:
     """A table's entries from 16-bit words that hold one entry each, or two of 8 bits."""
     if not isinstance(raw, bytes):
         return np.asarray(raw, np.int64).reshape(-1)[:num_entries]
@@ -127,7 +136,8 @@ def _read_entries(raw: bytes | Sequence[int], num_entries: int, picture: Picture
     return words[:num_entries].astype(np.int64)
 
 
-def _make_palette(picture: Picture) -> np.ndarray:
+@lru_cache(maxsize=8)
+def _make_palette(picture: StoredPicture) -> np.ndarray:
     """`(entries, 3)` uint8."""
     columns = []
     for channel in CHANNELS:

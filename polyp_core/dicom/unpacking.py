@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from polyp_core.dicom.picture import CODECS, EXPLICIT, JPEG_EXTENDED, NATIVE, RLE, Picture
+from polyp_core.dicom.picture import CODECS, EXPLICIT, JPEG_EXTENDED, NATIVE, RLE, StoredPicture
 from polyp_core.errors import ImageError
 
 
-def unpack_frame(data: bytes, picture: Picture, frame: int, name: str) -> tuple[np.ndarray, str]:
+def unpack_frame(
+    data: bytes, picture: StoredPicture, frame: int, name: str
+) -> tuple[np.ndarray, str]:
     """Decode the stored values of one frame.
 
     Returns:
@@ -20,16 +22,16 @@ def unpack_frame(data: bytes, picture: Picture, frame: int, name: str) -> tuple[
             another size than the header says. Other damage raises as pydicom does.
     """
     if picture.syntax in NATIVE:
-        start, end = picture.parts[0]
+        ((start, end),) = picture.parts[0]
         return _decode(picture, memoryview(data)[start:end], frame)
-    packed = _join_frame(data, picture, frame)
+    packed = b"".join(data[start:end] for start, end in picture.parts[frame])
     if picture.syntax == RLE:
         return _decode(picture, _unpack_rle(packed, picture), 0, is_unpacked=True)
     return _decode_packed(picture, packed, name)
 
 
 def _decode(
-    picture: Picture,
+    picture: StoredPicture,
     source: bytes | memoryview,
     frame: int,
     *,
@@ -63,7 +65,7 @@ def _decode(
     return pixels, str(properties["photometric_interpretation"])
 
 
-def _decode_packed(picture: Picture, packed: bytes, name: str) -> tuple[np.ndarray, str]:
+def _decode_packed(picture: StoredPicture, packed: bytes, name: str) -> tuple[np.ndarray, str]:
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
 
@@ -113,25 +115,7 @@ def _read_stream_size(packed: bytes) -> tuple[tuple[int, int], bool]:
     return size, has_adobe
 
 
-def _join_frame(data: bytes, picture: Picture, frame: int) -> bytes:
-    """The packed bytes of one frame, which may lie in several parts."""
-    (start, end), *parts = picture.parts
-    if picture.num_frames == 1 or len(parts) == picture.num_frames:
-        chosen = parts if picture.num_frames == 1 else [parts[frame]]
-        return b"".join(data[start:end] for start, end in chosen)
-    offsets = np.frombuffer(data[start : start + (end - start) // 4 * 4], "<u4").astype(np.int64)
-    if len(offsets) == picture.num_frames:
-        begins = np.array([start for start, _ in parts]) - parts[0][0]
-        owners = np.searchsorted(offsets, begins, side="right") - 1
-    else:  # no table: a frame ends where the end mark of JPEG and JPEG 2000 stands
-        ends = [b"\xff\xd9" in data[max(start, end - 10) : end] for start, end in parts]
-        owners = np.cumsum([0, *ends[:-1]])
-    return b"".join(
-        data[start:end] for (start, end), owner in zip(parts, owners, strict=True) if owner == frame
-    )
-
-
-def _unpack_rle(packed: bytes, picture: Picture) -> bytes:
+def _unpack_rle(packed: bytes, picture: StoredPicture) -> bytes:
     """All values of the first sample, then of the next; low byte first."""
     num_bytes, num_pixels = picture.bits_allocated // 8, picture.height_px * picture.width_px
     num_segments, *starts = struct.unpack_from("<16L", packed)

@@ -232,8 +232,8 @@ def test_a_written_split_can_be_trained_on(tmp_path):
         (["--set", "nonsense"], "ConfigError: "),
         (
             ["--write-split", "clean.txt"],
-            "DatasetError: The clean split cannot be called 'clean.txt'. Expected a name that ends "
-            "in .csv, by which it is known as a manifest. Choose such a name.",
+            "DatasetError: The clean split cannot be written to 'clean.txt'. Expected a name that "
+            "ends in .csv, by which it is known as a manifest, and is not taken yet. Choose such",
         ),
     ],
 )

@@ -14,7 +14,9 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_voi_lut
 
-from polyp_core.dicom import decode_frame, is_dicom, read_header
+from polyp_core import dicom
+from polyp_core.dicom import decode_frame, decode_frames, is_dicom, read_header
+from polyp_core.dicom.picture import read_picture
 from polyp_core.errors import ImageError
 from tests.core.dicom_files import (
     BIG_ENDIAN,
@@ -227,6 +229,32 @@ def test_a_frame_out_of_range_is_refused(frame):
     data = write_dicom(np.concatenate(FRAMES), Rows=16, NumberOfFrames=5)
     with pytest.raises(ImageError, match=rf"'film.dcm' has no frame {frame}\. Expected 0 to 4\."):
         decode_frame(data, "film.dcm", frame)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [(None, range(5)), ([3, 0, 3], [3, 0, 3]), ([], [])]
+)
+def test_frames_are_those_asked_for_and_the_file_is_parsed_once(wanted, expected, monkeypatch):
+    data = write_dicom(np.concatenate(FRAMES), Rows=16, NumberOfFrames=5)
+    parsed = []
+    monkeypatch.setattr(
+        dicom, "read_picture", lambda *args: (parsed.append(args), read_picture(*args))[1]
+    )
+    header, frames = decode_frames(data, "film.dcm", wanted)
+    shown = list(frames)
+    assert (len(parsed), len(shown)) == (1, len(expected))
+    for frame, number in zip(shown, expected, strict=True):
+        assert np.array_equal(frame[..., 0], FRAMES[number])
+    monkeypatch.undo()
+    assert header == read_header(data, "film.dcm")
+
+
+def test_a_frame_is_decoded_when_it_is_asked_for():
+    data = write_dicom(np.concatenate(FRAMES), Rows=16, NumberOfFrames=5)
+    _, frames = decode_frames(data, "film.dcm", [4, 5])
+    assert np.array_equal(next(frames)[..., 0], FRAMES[4])
+    with pytest.raises(ImageError, match=r"'film.dcm' has no frame 5\. Expected 0 to 4\."):
+        next(frames)
 
 
 def test_a_missing_codec_is_named_with_what_to_install():

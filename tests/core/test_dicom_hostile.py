@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from polyp_core.dicom import decode_frame, read_header
+from polyp_core.dicom import decode_frame, decode_frames, picture, read_header, rendering
 from polyp_core.errors import ImageError
 from tests.core.dicom_files import (
     EXPLICIT,
@@ -103,7 +103,12 @@ def test_a_file_too_large_is_never_parsed(monkeypatch):
     [
         ({"Rows": 65535, "Columns": 65535}, "65535 × 65535 pixels. Expected at most 40 million"),
         ({"Rows": 6325, "Columns": 6325}, "6325 × 6325 pixels"),
-        ({"NumberOfFrames": 100_000}, "promises 25600000 bytes of pixels and holds 256"),
+        ({"NumberOfFrames": 1000}, "promises 256000 bytes of pixels and holds 256"),
+        (
+            {"NumberOfFrames": 2001},
+            r"^'a\.dcm' holds too many frames: 2001\. Expected at most 2000\. Export a shorter "
+            r"part of it, or every second frame\.$",
+        ),
         ({"NumberOfFrames": -1}, "-1 frames. Expected at least 1"),
         ({"Rows": 0}, "16 × 0 pixels"),
         ({"Rows": 17}, "promises 272 bytes of pixels and holds 256"),
@@ -119,8 +124,8 @@ def test_impossible_sizes_are_refused_from_the_header(elements, text):
 
 
 def test_packed_frames_are_counted():
-    data = pack([compress(RAMP)], JPEG_2000, (16, 16), NumberOfFrames=100_000)
-    refuse(data, "promises 100000 frames and holds 1")
+    data = pack([compress(RAMP)], JPEG_2000, (16, 16), NumberOfFrames=2000)
+    refuse(data, "promises 2000 frames and holds 1")
 
 
 def test_a_file_without_pixels_is_refused():
@@ -187,6 +192,38 @@ def test_a_large_stream_in_a_small_picture_is_never_decoded(kind, syntax, monkey
     data = pack([compress(np.zeros((300, 200), np.uint8), kind)], syntax, (16, 16))
     with pytest.raises(ImageError, match="packed pixels are 200 × 300. Expected 16 × 16, as its"):
         decode_frame(data, "a.dcm")
+
+
+def test_the_parts_of_a_film_are_sorted_once_and_not_for_every_frame(monkeypatch):
+    """A film cut into very many parts would else take as many steps for each of its frames."""
+    assign_parts, calls = picture._assign_parts, []
+    monkeypatch.setattr(
+        picture, "_assign_parts", lambda *args: (calls.append(args), assign_parts(*args))[1]
+    )
+    packed = [compress(np.roll(RAMP, number)) for number in range(3)]
+    film = pack(packed, JPEG_2000, (16, 16), parts=2, table=False)
+    _, frames = decode_frames(film, "a.dcm")
+    for number, frame in enumerate(frames):
+        assert np.array_equal(frame[..., 0], np.roll(RAMP, number))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("is_palette", [False, True])
+def test_the_table_of_a_film_is_made_once_and_not_for_every_frame(is_palette, monkeypatch):
+    name = "_read_entries" if is_palette else "_apply_window"
+    make, calls = getattr(rendering, name), []
+    monkeypatch.setattr(rendering, name, lambda *args: (calls.append(args), make(*args))[1])
+    palette = {
+        f"{channel}PaletteColorLookupTable{what}": value
+        for channel in ("Red", "Green", "Blue")
+        for what, value in (("Descriptor", [256, 0, 16]), ("Data", RAMP.tobytes() * 2))
+    } | {"PhotometricInterpretation": "PALETTE COLOR"}
+    film = write_dicom(
+        np.concatenate([RAMP] * 5), Rows=16, NumberOfFrames=5, **palette if is_palette else {}
+    )
+    _, frames = decode_frames(film, "a.dcm")
+    assert len(list(frames)) == 5
+    assert len(calls) == (3 if is_palette else 1)
 
 
 # --- broken in every other way -------------------------------------------------------------

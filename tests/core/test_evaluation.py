@@ -1,11 +1,17 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+from polyp_core.config import DataConfig
+from polyp_core.dataset import read_index
 from polyp_core.errors import DatasetError
-from polyp_core.evaluation import evaluate_folder
+from polyp_core.evaluation import evaluate_folder, predict_rows
+from polyp_core.prediction import load_classifier
 from tests.conftest import write_classes, write_image
+from tests.core.dicom_files import RAMP, write_dicom
 
 
 def test_metrics_are_those_of_the_written_predictions(finished_run):
@@ -74,6 +80,31 @@ def test_predictions_hold_one_row_an_image(finished_run):
         "path", "frame", "split", "group", "label", "probability",
     ]  # fmt: skip
     pd.testing.assert_series_equal(predictions["path"], expected["path"].reset_index(drop=True))
+
+
+def test_a_file_is_read_once_and_rows_stay_in_their_order(finished_run, tmp_path, monkeypatch):
+    for number, name in enumerate(("calcified", "non-calcified")):
+        (tmp_path / name).mkdir()
+        for file in range(2):
+            frames = np.concatenate([np.roll(RAMP, 60 * file + 9 * n, number) for n in range(3)])
+            data = write_dicom(frames, Rows=16, NumberOfFrames=3, PatientID=f"{name}{file}")
+            (tmp_path / name / f"{file}.dcm").write_bytes(data)
+    index = read_index(DataConfig(folder=str(tmp_path)))
+    rows = index.images.sample(frac=1, random_state=1)  # frames of one file stand apart
+    opened, read_bytes = [], Path.read_bytes
+    classifier, told = load_classifier(finished_run), []
+    monkeypatch.setattr(Path, "read_bytes", lambda p: (opened.append(p), read_bytes(p))[1])
+    predictions = predict_rows(classifier, index, rows, lambda *counts: told.append(counts))
+    monkeypatch.undo()
+    assert len(opened) == len(set(opened)) == 4
+    assert told == [(number, 12) for number in range(1, 13)]
+    assert list(predictions.index) == list(rows.index)
+    expected = [
+        classifier.classify(tmp_path / row.path, row.path, row.frame).probability
+        for row in rows.itertuples()
+    ]
+    assert list(predictions["probability"]) == expected
+    assert len(set(expected)) > 6
 
 
 def test_a_folder_needs_no_split_to_be_tested_on(finished_run, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 from pydicom.dataset import Dataset
 
+from polyp_core import dicom
 from polyp_core.config import DataConfig, ModelConfig
 from polyp_core.errors import ImageError
 from polyp_core.images import (
@@ -18,6 +19,7 @@ from polyp_core.images import (
     crop_picture,
     decode_image,
     decode_picture,
+    decode_pictures,
     find_box,
     fit_image,
     prepare_picture,
@@ -457,6 +459,30 @@ def test_a_chosen_frame_of_a_dicom_file_is_decoded():
         BitsAllocated=8, BitsStored=8,
     )  # fmt: skip
     assert np.array_equal(decode_image(data, "loop", 1)[..., 0], RAMP.T)
+
+
+def test_one_picture_is_parsed_once_for_its_header_and_its_pixels(monkeypatch):
+    read_picture, parsed = dicom.read_picture, []
+    monkeypatch.setattr(
+        dicom, "read_picture", lambda *args: (parsed.append(args), read_picture(*args))[1]
+    )
+    picture = decode_picture(write_dicom(RAMP, PatientID="Ada"), "scan")
+    assert np.array_equal(picture.pixels[..., 0], RAMP)
+    assert picture.patient.startswith("dicom-")
+    assert len(parsed) == 1
+
+
+def test_frames_of_a_dicom_file_come_in_the_order_asked_for():
+    data = write_dicom(np.concatenate([RAMP, RAMP.T]), Rows=16, NumberOfFrames=2)
+    shown = [picture.pixels[..., 0] for picture in decode_pictures(data, "loop", [1, 0, 1])]
+    assert np.array_equal(shown, [RAMP.T, RAMP, RAMP.T])
+    shown = [picture.pixels[..., 0] for picture in decode_pictures(data, "loop")]
+    assert np.array_equal(shown, [RAMP, RAMP.T])
+
+
+def test_a_file_that_is_no_dicom_holds_one_picture():
+    (picture,) = decode_pictures(encode(NOISE), "scan.png")
+    np.testing.assert_array_equal(picture.pixels, NOISE)
 
 
 def test_what_the_network_sees_is_the_box_fitted():

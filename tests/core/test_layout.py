@@ -110,3 +110,32 @@ def test_other_layouts_are_refused_in_words(tmp_path, paths, expected):
 def test_a_path_that_is_none_is_refused_in_words(text):
     with pytest.raises(DatasetError, match="Expected two class folders"):
         find_sources(text)
+
+
+def test_patients_with_class_folders_may_be_divided_into_splits(tmp_path):
+    folder = touch(
+        tmp_path, "train/p1/y/1.png", "train/p2/n/2.png", "train/p3/y/3.png",
+        "validation/p4/y/4.png", "validation/p5/n/5.png", "validation/p6/n/6.png",
+    )  # fmt: skip
+    sources = find_sources(folder)
+    assert sources.class_names == ["n", "y"]
+    assert [(f.split, f.group) for f in sources.files[::3]] == [
+        ("train", "p1"), ("validation", "p4"),
+    ]  # fmt: skip
+
+
+def test_two_patients_with_the_same_two_class_folders_are_patients(tmp_path):
+    folder = touch(tmp_path, *(f"{p}/{c}/1.png" for p in ("ann", "bob") for c in ("y", "n")))
+    assert find_sources(folder).class_names == ["n", "y"]
+
+
+def test_two_classes_with_the_same_two_patient_folders_are_classes(tmp_path):
+    folder = touch(
+        tmp_path, *(f"{c}/{p}/1.png" for p in ("ann", "bob") for c in ("polyp", "non-polyp"))
+    )
+    assert find_sources(folder).class_names == ["non-polyp", "polyp"]
+
+
+def test_hidden_files_beside_a_wrapping_folder_are_counted(tmp_path):
+    folder = touch(tmp_path, ".DS_Store", "__MACOSX/x", "data/y/1.png", "data/n/2.png")
+    assert find_sources(folder).num_hidden_files == 2

@@ -1,12 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, mannwhitneyu, norm
+from scipy.stats import binomtest, fisher_exact, mannwhitneyu, norm
 from sklearn.metrics import log_loss, roc_auc_score
 
 from polyp_core.metrics import (
     binary_crossentropy,
     estimate_auc,
+    estimate_exact_p_value,
     estimate_p_value,
     estimate_proportion,
     evaluate,
@@ -123,6 +124,28 @@ def test_counts_by_hand():
     assert values["ppv"] == (0.75, 4)
     assert values["npv"] == (pytest.approx(5 / 6), 6)
     assert values["majority_accuracy"] == (0.6, 10)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [(3, 1, 1, 3), (5, 0, 0, 5), (0, 4, 9, 30), (2, 6, 2, 390), (7, 7, 7, 7), (400, 900, 300, 1100),
+     (0, 5, 0, 5), (5, 0, 5, 0), (4, 3, 0, 0)],
+)  # fmt: skip
+def test_exact_p_value_is_fishers(table):
+    marked_1, bare_1, marked_0, bare_0 = table
+    labels = np.repeat([1, 1, 0, 0], table)
+    is_marked = np.repeat([1.0, 0.0, 1.0, 0.0], table)
+    expected = fisher_exact([[marked_1, bare_1], [marked_0, bare_0]]).pvalue
+    assert estimate_exact_p_value(labels, is_marked) == pytest.approx(expected, rel=1e-6)
+
+
+def test_exact_p_value_by_hand():
+    # Of 8 cups 4 are chosen: 1 + 16 + 16 + 1 of 70 ways are as good or as bad as three right.
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    is_marked = np.array([1, 1, 1, 0, 1, 0, 0, 0])
+    assert estimate_exact_p_value(labels, is_marked) == pytest.approx(34 / 70)
+    assert estimate_exact_p_value(labels, labels) == pytest.approx(2 / 70)
+    assert estimate_exact_p_value(np.array([]), np.array([])) == 1.0
 
 
 def make_predictions(groups):

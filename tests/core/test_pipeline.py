@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyp_core import dicom
 from polyp_core.augmentation import augment_image
 from polyp_core.config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from polyp_core.dataset import read_index
@@ -125,7 +126,9 @@ def test_the_region_is_cut_before_the_picture_is_fitted(index):
     assert not np.array_equal(images, load_images(index, rows, CONFIG))
 
 
-def test_a_file_is_read_once_however_many_of_its_frames_are_wanted(tmp_path, monkeypatch):
+def test_a_file_is_read_and_parsed_once_however_many_of_its_frames_are_wanted(
+    tmp_path, monkeypatch
+):
     for number, name in enumerate(("calcified", "non-calcified")):
         (tmp_path / name).mkdir()
         for file in range(4):
@@ -141,10 +144,14 @@ def test_a_file_is_read_once_however_many_of_its_frames_are_wanted(tmp_path, mon
     rows = index.images.sample(frac=1, random_state=1)
     opened, read_bytes = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda p: (opened.append(p), read_bytes(p))[1])
+    parsed, read_picture = [], dicom.read_picture
+    monkeypatch.setattr(
+        dicom, "read_picture", lambda *args: (parsed.append(args), read_picture(*args))[1]
+    )
     told = []
     images = load_images(index, rows, CONFIG, lambda *counts: told.append(counts))
     monkeypatch.undo()
-    assert len(opened) == len(set(opened)) == 8
+    assert len(opened) == len(set(opened)) == len(parsed) == 8
     assert told[-1] == (24, 24)
     for image, row in zip(images, rows.itertuples(), strict=True):
         expected = decode_image(tmp_path / row.path, None, row.frame)

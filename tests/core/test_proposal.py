@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,9 @@ import pytest
 from polyp_core.audit import audit_index, find_findings, find_pairs, propose_split
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index, read_index
+from polyp_core.errors import DatasetError
 from tests.core.dicom_files import write_dicom
-from tests.core.test_audit import CLASSES, draw, save
+from tests.core.test_audit import CLASSES, NO_PAIRS, draw, make_index, save
 
 
 def read(path: Path) -> Index:
@@ -101,10 +103,87 @@ def test_patients_who_are_one_by_their_pictures_stay_together(leaky_dir):
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
 @pytest.mark.parametrize("seed", range(3))
 def test_each_class_keeps_the_wanted_share_within_a_patient(leaky_dir, fraction, seed):
-    images = propose(read(leaky_dir), fraction, seed).images
+    index = replace(read(leaky_dir), is_split=False)
+    images = propose(index, fraction, seed).images
     for _, of_class in images.groupby("label"):
         num_validation = (of_class["split"] == "validation").sum()
         assert abs(num_validation - fraction * len(of_class)) <= 4  # the largest unit
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5])
+def test_a_data_set_that_brings_its_split_keeps_its_own_share_of_validation_images(fraction):
+    index = make_index(70, 10)
+    index.images.loc[0:15, "split"] = "test"  # of the other 64 images 10 validate
+    clean = propose_split(index, NO_PAIRS, fraction, 0)
+    assert clean.index.images["split"].value_counts().to_dict() == {
+        "train": 54, "test": 16, "validation": 10,
+    }  # fmt: skip
+    drawn = propose_split(replace(index, is_split=False), NO_PAIRS, fraction, 0)
+    assert len(drawn.index.select("validation")) == 2 * round(fraction * 32)
+
+
+# Test images
+
+
+def scatter(num_patients: int, shares: tuple[float, float, float], seed: int = 0) -> Index:
+    """Six images a patient, divided at random and without regard to the patient."""
+    index = make_index(num_patients, 0, images_each=6)
+    generator = np.random.default_rng(seed)
+    sides = generator.choice(["train", "validation", "test"], len(index.images), p=shares)
+    index.images["split"] = sides
+    return index
+
+
+@pytest.mark.parametrize("shares", [(0.7, 0.15, 0.15), (0.5, 0.2, 0.3), (0.2, 0.1, 0.7)])
+@pytest.mark.parametrize("seed", range(3))
+def test_images_divided_at_random_get_three_clean_parts_of_the_same_shares(shares, seed):
+    index = scatter(60, shares, seed)
+    assert index.images.groupby("group")["split"].nunique().mean() > 1.8
+    proposal = propose_split(index, NO_PAIRS, 0.4, seed)
+    images = proposal.index.images
+    assert proposal.is_test_new
+    assert (images.groupby("group")["split"].nunique() == 1).all()
+    for _, rows in images.groupby("label"):
+        for split in ("train", "validation", "test"):
+            wanted = (index.images["split"] == split).mean() * len(rows)
+            assert abs((rows["split"] == split).sum() - wanted) <= 6  # one patient
+    assert not {"patient_across_splits", "copy_across_splits"} & {
+        finding.kind for finding in find_findings(proposal.index, NO_PAIRS)
+    }
+
+
+def test_the_same_seed_draws_the_same_test_set():
+    index = scatter(60, (0.7, 0.15, 0.15))
+    splits = [list(propose_split(index, NO_PAIRS, 0.2, s).index.images["split"]) for s in (1, 1, 2)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_patients_who_are_wholly_in_test_stay_there():
+    index = scatter(60, (0.9, 0.05, 0.05))
+    index.images.loc[0:11, "split"] = "test"
+    images = propose_split(index, NO_PAIRS, 0.2, 0).index.images
+    assert set(images["split"][0:12]) == {"test"}
+
+
+@pytest.mark.parametrize(("num_tied", "is_new"), [(0, False), (2, False), (3, True)])
+def test_a_test_set_is_drawn_anew_where_more_than_half_as_much_is_tied_to_it(num_tied, is_new):
+    index = make_index(40, 20)
+    index.images.loc[0:3, "split"] = "test"
+    index.images.loc[4 : 3 + num_tied, "group"] = ["p0", "p2", "p0"][:num_tied]
+    assert propose_split(index, NO_PAIRS, 0.2, 0).is_test_new == is_new
+
+
+def test_a_class_of_which_too_much_belongs_together_says_so():
+    index = make_index(20, 20)
+    index.images.loc[index.images["label"] == 1, "group"] = "p1"
+    with pytest.raises(DatasetError) as caught:
+        propose_split(index, NO_PAIRS, 0.2, 0)
+    assert str(caught.value) == (
+        "There is no image of class 'polyp' for validation. Expected at least one of each class, "
+        "for train and for validation. A clean split keeps a patient, copies and near-copies on "
+        "one side, and too much of this class belongs together. Add images of other patients of "
+        "the class."
+    )
 
 
 def test_the_seed_decides(leaky_dir):
@@ -163,7 +242,9 @@ def test_the_frames_of_a_file_stay_together_and_come_back(tmp_path):
     clean.write_manifest(tmp_path / "clean.csv")
     again = read(tmp_path / "clean.csv")
     assert list(again.images["path"]) == [f"data/{path}" for path in clean.images["path"]]
-    assert again.images.drop(columns="path").equals(clean.images.drop(columns="path"))
+    apart = ["path", "group"]  # no patient is known: each file stands for itself
+    assert again.images.drop(columns=apart).equals(clean.images.drop(columns=apart))
+    assert (again.group_source, set(again.images["group"])) == ("files", set(again.images["path"]))
     assert not {"copy", "patient_across_splits"} & {
         finding.kind for finding in find_findings(again, find_pairs(again))
     }

@@ -1,7 +1,8 @@
 import hashlib
 import os
 import sqlite3
-import time
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from polyp_core import scan
+from polyp_core.errors import ImageError
 from polyp_core.measures import measure_picture
 from polyp_core.scan import Facts, scan_files
 from tests.conftest import write_image
@@ -138,15 +140,26 @@ def test_a_file_no_longer_asked_for_is_left_out(folder, cache_dir):
     assert len(scan_files(folder, list_paths(folder), cache_dir)) == NUM_FILES - 1
 
 
-def test_the_reason_of_an_unreadable_file_is_remembered(folder, cache_dir, opened):
+def test_a_file_that_could_not_be_read_is_tried_again(folder, cache_dir, opened, monkeypatch):
+    """What kept it from being read may have been mended without a change of the file."""
     (folder / "05.png").write_text("no image")
-    (folder / "06.png").write_bytes(b"")
-    first = scan_files(folder, list_paths(folder), cache_dir)
+    read_file = scan.read_file
+
+    def refuse(path: Path, name: str) -> bytes:
+        if name == "06.png":
+            raise ImageError("A package is missing.")
+        return read_file(path, name)
+
+    with monkeypatch.context() as context:
+        context.setattr(scan, "read_file", refuse)
+        first = scan_files(folder, list_paths(folder), cache_dir)
     assert first[5].startswith("'05.png' is not an image that can be read")
-    assert first[6] == "'06.png' is empty (0 bytes). Copy or export it again."
+    assert first[6] == "A package is missing."
     opened.clear()
-    assert spell(scan_files(folder, list_paths(folder), cache_dir)) == spell(first)
-    assert opened == []
+    again = scan_files(folder, list_paths(folder), cache_dir)
+    assert opened == ["05.png", "06.png"]
+    assert again[5] == first[5]
+    assert again[6][0].sha256 == hashlib.sha256((folder / "06.png").read_bytes()).hexdigest()
 
 
 def test_a_cancelled_scan_keeps_what_it_did_and_the_next_one_goes_on(folder, cache_dir, opened):
@@ -165,23 +178,32 @@ def test_a_cancelled_scan_keeps_what_it_did_and_the_next_one_goes_on(folder, cac
 
 
 def test_a_cancelled_scan_does_not_read_on_behind_the_scenes(tmp_path, monkeypatch):
-    opened = []
+    """All files but the first wait until what has not begun is cancelled, then may go on."""
+    opened, is_cancelled = [], threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            is_cancelled.set()
+            super().shutdown(wait=wait)
 
     def read_slowly(path: Path, name: str) -> bytes:
         opened.append(name)
-        time.sleep(0.005)
+        if name != "0.png":
+            is_cancelled.wait()
         return b""
 
     def cancel(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(scan, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(scan, "read_file", read_slowly)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        scan_files(tmp_path, [f"{number}.png" for number in range(1000)], None, cancel)
-    num_read = len(opened)
-    time.sleep(0.1)
-    assert len(opened) == num_read < 500, caught
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        scan_files(tmp_path, [f"{number}.png" for number in range(100)], None, cancel)
+    assert set(threading.enumerate()) == before
+    assert {"0.png"} <= set(opened) <= {"0.png", "1.png", "2.png"}  # two threads: two at a time
 
 
 def test_progress_ends_at_the_total(folder):
@@ -253,6 +275,113 @@ def test_a_long_scan_does_not_keep_others_from_writing(folder, cache_dir):
     with closing(sqlite3.connect(cache_dir / "pictures.sqlite")) as connection:
         (num_rows,) = connection.execute("SELECT count(*) FROM pictures").fetchone()
     assert num_rows == NUM_FILES + 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE pictures SET descriptor = 'x' WHERE path = '07.png'",
+        "UPDATE pictures SET descriptor = x'3c66342000' WHERE path = '07.png'",
+        "UPDATE pictures SET sha256 = CAST(x'ff' AS TEXT) WHERE path = '07.png'",
+    ],
+)
+def test_rows_that_cannot_be_ours_are_read_anew(folder, cache_dir, damage, opened):
+    first = scan_files(folder, list_paths(folder), cache_dir)
+    with closing(sqlite3.connect(cache_dir / "pictures.sqlite")) as connection:
+        connection.execute(damage)
+        connection.commit()
+    assert spell(scan_files(folder, list_paths(folder), cache_dir)) == spell(first)
+    opened.clear()
+    assert spell(scan_files(folder, list_paths(folder), cache_dir)) == spell(first)
+    assert opened == []
+
+
+def test_damage_that_is_met_in_writing_is_mended_for_the_next_time(folder, cache_dir, opened):
+    paths = list_paths(folder)
+
+    def damage(done: int, total: int) -> None:
+        database = cache_dir / "pictures.sqlite"
+        database.write_bytes(b"garbage" * 3000)
+
+    first = scan_files(folder, paths, cache_dir, damage)
+    assert spell(scan_files(folder, paths, cache_dir)) == spell(first)
+    opened.clear()
+    assert spell(scan_files(folder, paths, cache_dir)) == spell(first)
+    assert opened == []
+
+
+# Where nothing can be kept
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file", "a folder has the name"])
+def test_a_place_that_cannot_be_written_is_done_without(folder, tmp_path, place):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "full" / "pictures.sqlite").mkdir(parents=True)
+    cache_dir = {
+        "a file": tmp_path / "file", "below a file": tmp_path / "file" / "cache",
+        "a folder has the name": tmp_path / "full",
+    }[place]  # fmt: skip
+    first = scan_files(folder, list_paths(folder))
+    assert spell(scan_files(folder, list_paths(folder), cache_dir)) == spell(first)
+
+
+def set_at_opening(monkeypatch, statement: str) -> None:
+    connect = sqlite3.connect
+
+    def connect_and_set(path: Path, **options: object) -> sqlite3.Connection:
+        connection = connect(path, **options)
+        connection.execute(statement)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_and_set)
+
+
+def test_a_database_that_may_only_be_read_is_still_of_use(folder, cache_dir, opened, monkeypatch):
+    paths = list_paths(folder)
+    first = scan_files(folder, paths[:8], cache_dir)
+    opened.clear()
+    set_at_opening(monkeypatch, "PRAGMA query_only = 1")
+    results = scan_files(folder, paths, cache_dir)
+    assert opened == paths[8:]
+    assert spell(results[:8]) == spell(first)
+    assert len(results) == NUM_FILES
+
+
+def test_a_new_database_that_may_not_be_written_is_done_without(folder, cache_dir, monkeypatch):
+    set_at_opening(monkeypatch, "PRAGMA query_only = 1")
+    assert len(scan_files(folder, list_paths(folder), cache_dir)) == NUM_FILES
+
+
+def test_a_full_disk_ends_keeping_but_not_the_scan(folder, cache_dir, monkeypatch):
+    paths, told = list_paths(folder), []
+    monkeypatch.setattr(scan, "_FILES_A_COMMIT", 2)
+    with monkeypatch.context() as context:
+        set_at_opening(context, "PRAGMA max_page_count = 5")
+        first = scan_files(folder, paths, cache_dir, lambda *counts: told.append(counts))
+    assert told[-1] == (NUM_FILES, NUM_FILES)
+    assert (cache_dir / "pictures.sqlite").stat().st_size <= 5 * 4096
+    assert spell(first) == spell(scan_files(folder, paths, cache_dir))
+
+
+# What is no longer of use
+
+
+def test_what_is_known_of_a_folder_goes_with_the_folder(folder, cache_dir, tmp_path, opened):
+    def list_folders() -> list[str]:
+        with closing(sqlite3.connect(cache_dir / "pictures.sqlite")) as connection:
+            return [path for (path,) in connection.execute(
+                "SELECT DISTINCT folder FROM pictures ORDER BY folder"
+            )]  # fmt: skip
+
+    (tmp_path / "other").mkdir()
+    write_image(tmp_path / "other" / "x.png", is_bright_spot=False, seed=1)
+    scan_files(folder, list_paths(folder), cache_dir)
+    scan_files(tmp_path / "other", ["x.png"], cache_dir)
+    assert list_folders() == [str(folder), str(tmp_path / "other")]
+    (tmp_path / "other").rename(tmp_path / "moved")
+    opened.clear()
+    scan_files(folder, list_paths(folder), cache_dir)
+    assert (list_folders(), opened) == ([str(folder)], [])
 
 
 # DICOM

@@ -2,12 +2,14 @@ import pytest
 
 from polyp_core.words import (
     get_main_level,
+    make_visible,
     say_auc,
     say_count,
     say_doubt,
     say_duration,
     say_percent,
     say_worth,
+    speaks_of_absence,
 )
 
 UNDEFINED = {"value": None, "low": None, "high": None, "n": 0}
@@ -110,3 +112,26 @@ def test_doubt_is_said_where_the_interval_does_not_clear_the_baseline(value, low
     accuracy = {"value": value, "low": low, "high": 1.0, "n": 20}
     majority = {"value": 0.7, "low": 0.5, "high": 0.8, "n": 20}
     assert say_doubt({"accuracy": accuracy, "majority_accuracy": majority}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("polyp_1.png", "polyp_1.png"),
+        ("Größe 3 × 4.png", "Größe 3 × 4.png"),
+        ("a\u202egnp.png", "a[U+202E]gnp.png"),
+        ("two\nlines\x1b[31m", "two[U+000A]lines[U+001B][31m"),
+        ("\ud800\u2028\u200b", "[U+D800][U+2028][U+200B]"),
+    ],
+)
+def test_unseen_characters_are_written_out(text, expected):
+    assert make_visible(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("non-calcified", True), ("Normal", True), ("no_polyp", True), ("nodule", False),
+     ("calcified", False), ("abnormal", False)],
+)  # fmt: skip
+def test_classes_named_after_what_is_not_there_are_known(name, expected):
+    assert speaks_of_absence(name) is expected
