@@ -85,6 +85,7 @@ def _audit(options: argparse.Namespace) -> int:
         clean = propose_split(index, audit.pairs, config.validation_fraction, config.seed)
         clean.index.write_manifest(target)
         left_out = words.say_number(len(clean.left_out), "image") + " left out"
+        left_out += "; the test images are drawn anew" if clean.is_test_new else ""
         print(
             f"\nA clean split is written to {target}: {_say_counts(count_images(clean.index))}.\n"
             f"  {left_out}. Train on it: train {target}",

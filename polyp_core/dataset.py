@@ -14,14 +14,13 @@ from polyp_core.layout import Sources, find_sources
 from polyp_core.manifest import SourceFile, write_manifest
 from polyp_core.scan import Facts, Result, scan_files, show_path
 from polyp_core.splitting import divide
-from polyp_core.words import say_number
+from polyp_core.words import say_number, speaks_of_absence
 
 SPLITS = ("train", "validation", "test")
 IMAGE_COLUMNS = ["path", "frame", "label", "group", "split", "width_px", "height_px", "sha256"]
 MEASURE_COLUMNS = [
     "size_bytes", "brightness", "contrast", "border", "is_colour", "text_share", "num_calipers",
 ]  # fmt: skip
-_NEGATIVE = re.compile(r"(^non)|(^|[^a-z])(non|not|no|normal|benign|negative|healthy)([^a-z]|$)")
 _SPOKEN_GROUP = re.compile(r"(?i)(?:^|/)((?:patient|pat|case|subject|subj)[-_ ]?\d+)")
 _ENOUGH = 0.9  # of the names must tell a patient, or what they seem to tell is chance
 _HOW_TO_FILL = "Put readable images of the class into that folder."
@@ -118,18 +117,14 @@ def read_index(
     sources = find_sources(config.folder, needs_train=not is_for_testing)
     positive_class = choose_positive_class(sources.class_names, config.positive_class)
     negative_class = next(name for name in sources.class_names if name != positive_class)
-    results = scan_files(
-        sources.folder, [file.path for file in sources.files], cache_dir, on_progress
-    )
-    _check_classes(sources, results)
-    found, unreadable = _sort_results(sources, results)
+    found, unreadable = _read_files(sources, cache_dir, on_progress)
     images = _tabulate(found, positive_class)
     images["group"], group_source = _find_groups(found, sources, config.group_pattern)
     if is_for_testing:
         images["split"] = "test"
-    else:
-        if not sources.is_split:
-            images["split"] = divide(images, config.validation_fraction, config.seed)
+    elif not sources.is_split:
+        images["split"] = divide(images, config.validation_fraction, config.seed)
+    if not is_for_testing:
         advice = _HOW_TO_FILL if sources.is_split else _HOW_TO_DIVIDE
         check_split(images, unreadable, (negative_class, positive_class), advice)
     return Index(
@@ -173,7 +168,7 @@ def choose_positive_class(classes: list[str], wanted: str = "") -> str:
                 f"data.positive_class. Received: positive_class={wanted!r}"
             )
         return wanted
-    absent = [name for name in classes if _NEGATIVE.search(name.lower())]
+    absent = [name for name in classes if speaks_of_absence(name)]
     if len(absent) == 1:
         return next(name for name in classes if name != absent[0])
     return sorted(classes)[1]
@@ -209,10 +204,13 @@ def _check_classes(sources: Sources, results: list[Result]) -> None:
             )
 
 
-def _sort_results(
-    sources: Sources, results: list[Result]
+def _read_files(
+    sources: Sources, cache_dir: Path | None, on_progress: Callable[[int, int], None] | None
 ) -> tuple[list[tuple[SourceFile, Facts]], pd.DataFrame]:
     """What was read, an item an image; and `path` and `reason` of what was not."""
+    paths = [file.path for file in sources.files]
+    results = scan_files(sources.folder, paths, cache_dir, on_progress)
+    _check_classes(sources, results)
     found: list[tuple[SourceFile, Facts]] = []
     unreadable = []
     for file, result in zip(sources.files, results, strict=True):

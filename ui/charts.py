@@ -10,7 +10,7 @@ from PIL import Image
 from polyp_core.dataset import Index
 
 PLAIN = {"displayModeBar": False}  # how every Plotly chart is shown
-_DRAWING_PX = 340
+DRAWING_PX = 340
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -114,11 +114,7 @@ def draw_counts(
             x=counts,
             orientation="h",
             marker={"color": colours[label], "line": {"width": 0}},
-            # A bar too narrow for the name bears its number alone; the colour says the rest.
-            text=[
-                f"{count} {html.escape(name)}" if count > narrow * widest else str(count)
-                for count in counts
-            ],
+            text=[_name_bar(count, name, count / widest, narrow) for count in counts],
             textposition="inside",
             textangle=0,
             insidetextanchor="middle",
@@ -136,6 +132,13 @@ def draw_counts(
     figure.update_xaxes(visible=False)
     figure.update_yaxes(showgrid=False, automargin=True)
     return figure
+
+
+def _name_bar(count: int, name: str, share: float, narrow: float) -> str:
+    """A bar too narrow for the class bears its number alone; the colour says the rest."""
+    if share > narrow:
+        return f"{count} {html.escape(name)}"
+    return str(count) if share > narrow / 4 else ""
 
 
 def draw_picture(picture: np.ndarray, *, is_dark: bool) -> go.Figure:
@@ -156,8 +159,8 @@ def draw_picture(picture: np.ndarray, *, is_dark: bool) -> go.Figure:
         dragmode="select",
         newselection={"line": {"color": "#2FA898", "width": 3, "dash": "solid"}},
         activeselection={"fillcolor": "#2FA898", "opacity": 0.15},
-        width=_DRAWING_PX,
-        height=max(80, round(_DRAWING_PX * height_px / width_px)),
+        width=DRAWING_PX,
+        height=max(80, round(DRAWING_PX * height_px / width_px)),
         showlegend=False,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
     )

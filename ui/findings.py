@@ -108,7 +108,13 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
                     figure, config=charts.PLAIN, key=f"split {name}", alt=f"Images by class, {name}"
                 )
         left_out = len(proposal.left_out)
-        leaving = f"{say_number(left_out, 'copy is', 'copies are')} left out. " if left_out else ""
+        before = index.images.set_index(["path", "frame"])["split"]
+        after = proposal.index.images.set_index(["path", "frame"])["split"]
+        num_moved = int((after != before.loc[after.index]).sum())
+        anew = "The test images are drawn anew. " if proposal.is_test_new else ""
+        leaving = f"{anew}{say_number(num_moved, 'image changes', 'images change')} sides. "
+        if left_out:
+            leaving += f"{say_number(left_out, 'copy is', 'copies are')} left out. "
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(
                 f"{leaving}It is written as a CSV manifest in the workspace; your files are not "

@@ -63,11 +63,8 @@ def _edit_box(index: Index, config: DataConfig) -> tuple[int, int, int, int]:
     left, top, right, bottom = config.region_box
     st.session_state.setdefault("region x", (left, right))
     st.session_state.setdefault("region y", (top, bottom))
-    drawing_column, slider_column = st.columns(2, gap="medium", vertical_alignment="center")
-    with slider_column:
-        st.slider("Left to right (%)", 0, 100, key="region x")
-        st.slider("Top to bottom (%)", 0, 100, key="region y")
-    with drawing_column:
+    row = st.container(horizontal=True, gap="medium", vertical_alignment="center")
+    with row, st.container(width=charts.DRAWING_PX):
         picture = read_row(index, int(index.images.index[0])).pixels
         figure = charts.draw_picture(shrink(picture, 500), is_dark=is_dark())
         st.plotly_chart(
@@ -80,6 +77,9 @@ def _edit_box(index: Index, config: DataConfig) -> tuple[int, int, int, int]:
             alt="The first picture; drag over it to draw the box",
         )
         st.caption("Drag over the picture to draw the box.")
+    with row, st.container(width=260):
+        st.slider("Left to right (%)", 0, 100, key="region x")
+        st.slider("Top to bottom (%)", 0, 100, key="region y")
     (left, right), (top, bottom) = st.session_state["region x"], st.session_state["region y"]
     return left, top, max(right, left + 1), max(bottom, top + 1)
 

@@ -170,8 +170,9 @@ def test_a_dropped_folder_and_a_zip_are_looked_at_like_any_other(page, start_ser
     open_page(page, server, "data")
     page.get_by_text("Upload", exact=True).click()
     page.locator("input[type=file][webkitdirectory]").set_input_files(folder)
-    expect(page.get_by_text("Train with care: 27 images")).to_be_visible()
-    page.get_by_text("nearly the same").or_(page.get_by_text("things to know")).first.click()
+    expect(page.get_by_text("27 files copied into the workspace; 1 hidden file")).to_be_visible()
+    expect(page.get_by_text("27 images of 15 patients.")).to_be_visible()
+    page.get_by_text("byte for byte the same").first.click()
     wait_for_rest(page)
     (imported,) = (server.workspace / "imports").iterdir()
     assert len(list(imported.rglob("*.png"))) == 27
@@ -181,7 +182,7 @@ def test_a_dropped_folder_and_a_zip_are_looked_at_like_any_other(page, start_ser
     page.locator("input[type=file]:not([webkitdirectory])").set_input_files(
         tmp_path / "archive.zip"
     )
-    expect(page.get_by_text("Train with care: 27 images")).to_be_visible()
+    expect(page.get_by_text("27 images of 15 patients.")).to_be_visible()
     page.get_by_text("Upload", exact=True).click()
     (tmp_path / "damaged.zip").write_bytes((tmp_path / "archive.zip").read_bytes()[:5000])
     page.locator("input[type=file]:not([webkitdirectory])").set_input_files(
