@@ -49,7 +49,7 @@ def load_audit(config: DataConfig) -> Audit:
     index, known = _load_index(config, key), _get_known_audits()
     audit = _recall(known, key)
     if audit is None:
-        with _show_reading("Comparing image {} of {} …") as show:
+        with _show_reading(config.folder, "Comparing image {} of {} …") as show:
             audit = audit_index(index, workspace.get_cache_dir(), show)
         _remember(known, key, audit)
     return audit
@@ -59,7 +59,7 @@ def _load_index(config: DataConfig, key: State) -> Index:
     known = _get_known_indexes()
     index = _recall(known, key)
     if index is None:
-        with _show_reading("Reading file {} of {} …") as show:
+        with _show_reading(config.folder, "Reading file {} of {} …") as show:
             index = read_index(config, show, cache_dir=workspace.get_cache_dir())
         _remember(known, key, index)
     return index
@@ -72,7 +72,7 @@ def _name_state(config: DataConfig) -> State:
 
 
 @contextmanager
-def _show_reading(text: str) -> Iterator[Callable[[int, int], None]]:
+def _show_reading(folder: str, text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar, and a button that stops; what was read until then is kept."""
     place = st.empty()
     bar: DeltaGenerator | None = None
@@ -87,14 +87,15 @@ def _show_reading(text: str) -> Iterator[Callable[[int, int], None]]:
             with place.container(horizontal=True, vertical_alignment="center"):
                 bar = st.progress(0.0)
                 st.button(
-                    "Stop", icon=":material/stop:", on_click=_stop_reading, key=f"stop {text}"
-                )
+                    "Stop reading", icon=":material/stop:", key=f"stop {text}",
+                    on_click=_stop_reading, args=(folder,),
+                )  # fmt: skip
         bar.progress(done / total, text=text.format(done, total))
 
-    if st.session_state.pop("stopped reading", False):
+    if st.session_state.get("stopped reading") == folder:
         st.info("Stopped. What was read is kept.", icon=":material/pause:")
-        if not st.button("Go on reading", icon=":material/play_arrow:"):
-            st.stop()
+        st.button("Go on reading", icon=":material/play_arrow:", on_click=_stop_reading, args=("",))
+        st.stop()
     try:
         with st.spinner("Reading the images …", show_time=True):
             yield show
@@ -102,8 +103,9 @@ def _show_reading(text: str) -> Iterator[Callable[[int, int], None]]:
         place.empty()
 
 
-def _stop_reading() -> None:
-    st.session_state["stopped reading"] = True
+def _stop_reading(folder: str) -> None:
+    """Note which folder shall not be read on; "" is none."""
+    st.session_state["stopped reading"] = folder
 
 
 def _recall(known: dict[State, Known], key: State) -> Known | None:

@@ -157,7 +157,7 @@ def test_a_file_that_could_not_be_read_is_tried_again(folder, cache_dir, opened,
     assert first[6] == "A package is missing."
     opened.clear()
     again = scan_files(folder, list_paths(folder), cache_dir)
-    assert opened == ["05.png", "06.png"]
+    assert sorted(opened) == ["05.png", "06.png"]
     assert again[5] == first[5]
     assert again[6][0].sha256 == hashlib.sha256((folder / "06.png").read_bytes()).hexdigest()
 
@@ -172,7 +172,7 @@ def test_a_cancelled_scan_keeps_what_it_did_and_the_next_one_goes_on(folder, cac
     opened.clear()
     told = []
     results = scan_files(folder, list_paths(folder), cache_dir, lambda *c: told.append(c))
-    assert opened == [f"{number:02}.png" for number in range(7, NUM_FILES)]
+    assert sorted(opened) == [f"{number:02}.png" for number in range(7, NUM_FILES)]
     assert told == [(done, NUM_FILES) for done in range(8, NUM_FILES + 1)]
     assert spell(results) == spell(scan_files(folder, list_paths(folder)))
 
@@ -342,7 +342,7 @@ def test_a_database_that_may_only_be_read_is_still_of_use(folder, cache_dir, ope
     opened.clear()
     set_at_opening(monkeypatch, "PRAGMA query_only = 1")
     results = scan_files(folder, paths, cache_dir)
-    assert opened == paths[8:]
+    assert sorted(opened) == paths[8:]  # on several threads
     assert spell(results[:8]) == spell(first)
     assert len(results) == NUM_FILES
 

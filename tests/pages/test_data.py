@@ -410,3 +410,13 @@ def test_an_unwritable_place_for_the_split_is_a_calm_box(open_page, tmp_path, wo
     next(b for b in app.button if b.label == "Use the clean split").click().run()
     assert not app.exception
     assert any("The clean split cannot be written" in error.value for error in app.error)
+
+
+def test_reading_that_was_stopped_goes_on_when_asked(open_page, tmp_path):
+    folder = str(write_classes(tmp_path / "own"))
+    app = open_page("Data", source="folder", folder=folder, **{"stopped reading": folder})
+    assert "Stopped. What was read is kept." in app.info[0].value
+    assert not app.get("image")
+    next(b for b in app.button if b.label == "Go on reading").click().run()
+    assert not app.exception
+    assert len(app.get("image")) == 17
