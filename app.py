@@ -60,11 +60,11 @@ with cards, st.container(border=True, height="stretch"):
 with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/model_training: Train", anchor=False)
     if active is not None:
-        st.write(f"**{ui.escape(active.name)}** is training now")
+        st.write(f"**{ui.escape(ui.name_run(active))}** is training now")
     elif best == workspace.DEMO_RUN:
         st.write("No run of your own yet; this is the demo model's")
     else:
-        st.write(f"Best run **{ui.escape(best.name)}**: {say_accuracy(best)}")
+        st.write(f"Best run **{ui.escape(ui.name_run(best))}**: {say_accuracy(best)}")
     figure = charts.draw_small_curve((active or best).read_history(), is_dark=ui.is_dark())
     st.plotly_chart(figure, config=ui.CHART, alt="Validation accuracy by epoch")
     st.space("stretch")

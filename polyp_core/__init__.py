@@ -1,3 +1,3 @@
 """Everything that is not a screen: images in, a trained and tested classifier out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

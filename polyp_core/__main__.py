@@ -4,11 +4,9 @@ No command imports TensorFlow here; `train` and `resume` start a worker that doe
 """
 
 import argparse
-import contextlib
 import csv
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +14,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from polyp_core import jobs, words
+from polyp_core import run_commands, study_commands, words
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, read_index
-from polyp_core.errors import DatasetError, ImageError, PolypError, RunError
+from polyp_core.errors import DatasetError, ImageError, PolypError
 from polyp_core.importing import is_left_out
 from polyp_core.layout import is_image_name
-from polyp_core.presets import PRESETS, get_preset
-from polyp_core.runs import FINAL_STATES, Run, list_runs
-from polyp_core.workspace import find_run, get_cache_dir, get_runs_dir
+from polyp_core.workspace import find_run, get_cache_dir
 
 Progress = Callable[[int, int], None]
 _SHOWN_FILES = 10
@@ -122,81 +118,6 @@ def _read_images(config: DataConfig) -> Index:
         return read_index(config, progress, cache_dir=get_cache_dir())
 
 
-def _train(options: argparse.Namespace) -> int:
-    config = get_preset(options.preset).with_settings(options.set)
-    config = replace(config, data=replace(config.data, folder=options.data))
-    index = _read_images(config.data)
-    for path, reason in index.unreadable.itertuples(index=False):
-        print(f"Left out: {path}: {reason}", file=sys.stderr)
-    counts = index.images["split"].value_counts()
-    print(
-        f"{counts['train']} images to train on, {counts['validation']} to validate on; "
-        f"positive class '{index.class_names[1]}', negative '{index.class_names[0]}'"
-    )
-    run = jobs.start_run(config, index, options.runs or get_runs_dir(), options.name)
-    return _follow(run, num_known_epochs=0)
-
-
-def _resume(options: argparse.Namespace) -> int:
-    run = find_run(options.run)
-    num_known_epochs = len(run.read_history())
-    jobs.resume_run(run)
-    return _follow(run, num_known_epochs)
-
-
-def _stop(options: argparse.Namespace) -> int:
-    run = find_run(options.run)
-    jobs.stop_run(run)
-    print(f"Asked '{run.name}' to stop")
-    return 0
-
-
-def _follow(run: Run, num_known_epochs: int) -> int:
-    """Show a run's progress until it ends; Ctrl-C asks it to stop."""
-    try:
-        jobs.wait_for_worker(run)
-        _show_epochs(run, num_known_epochs)
-    except KeyboardInterrupt:
-        with contextlib.suppress(RunError):  # it may have ended at this very moment
-            jobs.stop_run(run)
-        while run.read_status()["state"] not in FINAL_STATES:
-            time.sleep(0.1)
-    status, metrics = run.read_status(), run.read_metrics()
-    if status["state"] == "finished" and metrics is not None:
-        print(f"Validation: {words.say_worth(*words.get_main_level(metrics))}")
-    else:
-        print(f"The run is {status['state']}: {status['message']}", file=sys.stderr)
-    print(run.directory)
-    return 0 if status["state"] == "finished" else 1
-
-
-def _show_epochs(run: Run, num_known_epochs: int) -> None:
-    shown = num_known_epochs
-    bar: Any = None
-    while True:
-        status, history = run.read_status(), run.read_history()
-        if sys.stderr.isatty():
-            total = status.get("epochs", 0) * status.get("steps", 0)
-            bar = bar or (tqdm(total=total, unit="step") if total else None)
-            if bar is not None:
-                bar.n = (status["epoch"] - 1) * status["steps"] + status["step"]
-                bar.set_description(status["message"])
-        else:
-            for row in history.iloc[shown:].to_dict("records"):
-                print(
-                    f"epoch {row['epoch']}: loss {row['loss']:.4f}, accuracy "
-                    f"{row['accuracy']:.3f}, validation loss {row['val_loss']:.4f}, accuracy "
-                    f"{row['val_accuracy']:.3f}, AUC {row['val_auc']:.3f}, {row['seconds']:.1f} s",
-                    flush=True,
-                )
-            shown = max(shown, len(history))
-        if status["state"] in FINAL_STATES:
-            if bar is not None:
-                bar.close()
-            return
-        time.sleep(0.3)
-
-
 def _predict(options: argparse.Namespace) -> int:
     from polyp_core.prediction import load_classifier
 
@@ -276,15 +197,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _runs(options: argparse.Namespace) -> int:
-    for run in list_runs(options.runs or get_runs_dir()):
-        status, metrics = run.read_status(), run.read_metrics()
-        worth = words.say_percent(words.get_main_level(metrics)[0]["accuracy"]) if metrics else ""
-        epochs = f"{len(run.read_history())} epochs"
-        print(f"{run.name:<32} {status['state']:<12} {epochs:<12} {worth}")
-    return 0
-
-
 class _show_progress:  # noqa: N801 - used like a function
     """A progress bar on a terminal, nothing otherwise."""
 
@@ -321,13 +233,8 @@ def _build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--set", action="append", default=[], metavar="data.key=value")
     audit.set_defaults(command=_audit)
 
-    train = commands.add_parser("train", help="train on a folder of images")
-    train.add_argument("data", help="train/ and validation/, two class folders, or a CSV manifest")
-    train.add_argument("--preset", default="compact", help=f"one of {', '.join(PRESETS)}")
-    train.add_argument("--set", action="append", default=[], metavar="section.key=value")
-    train.add_argument("--runs", type=Path, metavar="DIR", help="where runs are written")
-    train.add_argument("--name", help="of the run")
-    train.set_defaults(command=_train)
+    run_commands.add_parsers(commands)
+    study_commands.add_parsers(commands)
 
     predict = commands.add_parser("predict", help="classify images or folders of images")
     predict.add_argument("run", help="a run's folder or name, or 'demo'")
@@ -341,18 +248,6 @@ def _build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("data")
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(command=_evaluate)
-
-    runs = commands.add_parser("runs", help="list the runs")
-    runs.add_argument("--runs", type=Path, metavar="DIR")
-    runs.set_defaults(command=_runs)
-
-    for name, command, help_text in (
-        ("stop", _stop, "ask a run to stop"),
-        ("resume", _resume, "go on with a stopped or interrupted run"),
-    ):
-        sub = commands.add_parser(name, help=help_text)
-        sub.add_argument("run")
-        sub.set_defaults(command=command)
     return parser
 
 

@@ -15,6 +15,7 @@ from polyp_core.prediction import Classifier, load_classifier
 from polyp_core.runs import Run
 
 Progress = Callable[[int, int], None]
+_COLUMNS = ["path", "frame", "split", "group", "label"]
 
 
 def predict_rows(
@@ -31,15 +32,22 @@ def predict_rows(
             num_done += 1
             if on_progress is not None:
                 on_progress(num_done, len(rows))
-    columns = ["path", "frame", "split", "group", "label"]
-    return rows[columns].assign(probability=probabilities)
+    return rows[_COLUMNS].assign(probability=probabilities)
 
 
-def evaluate_run(run: Run, index: Index, on_progress: Progress | None = None) -> None:
-    """Write predictions.csv and metrics.json of a run's own validation (and test) images."""
+def evaluate_run(run: Run, index: Index, images: np.ndarray) -> None:
+    """Write predictions.csv and metrics.json of a run's own validation (and test) images.
+
+    Args:
+        run: With a serving model.
+        index: Its images with their split.
+        images: `(n, size, size, channels)` uint8 of the whole index, as the network sees them.
+    """
     classifier = load_classifier(run)
     rows = index.images[index.images["split"] != "train"]
-    predictions = predict_rows(classifier, index, rows, on_progress)
+    predictions = rows[_COLUMNS].assign(
+        probability=[classifier.predictor.predict(images[number])[0] for number in rows.index]
+    )
     is_test = predictions["split"] == "test"
     metrics = _describe(predictions[~is_test], classifier, index.class_names)
     if is_test.any():

@@ -1,59 +1,125 @@
-"""Start, stop and resume the worker of a run. Knows processes, not training."""
+"""Start, stop, resume and delete a run. Knows processes, not training."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.errors import RunError
-from polyp_core.runs import Run
+from polyp_core.environment import check_unchanged
+from polyp_core.errors import ConfigError, DatasetError, RunError
+from polyp_core.queueing import add_ticket, remove_ticket
+from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES, Run
+from polyp_core.summaries import name_data
+from polyp_core.workspace import get_queue_dir
 
 _PROJECT_DIR = Path(__file__).parents[1]
 _started: list[subprocess.Popen[bytes]] = []
 
 
 def start_run(config: RunConfig, index: Index, runs_dir: Path, name: str | None = None) -> Run:
-    """Write config.json and index.csv of a new run and start its worker.
+    """Write config.json and index.csv of a new run and start its worker, which waits for its turn.
 
     Args:
         config: All settings.
         index: The images, as `dataset.read_index` found them.
         runs_dir: Where runs lie; made if it is not there.
-        name: Of the run. Defaults to the preset and the time.
+        name: Of the run. Defaults to the data, the preset and the time.
 
     Raises:
         RunError: If the name cannot be used or is taken.
+        ConfigError: If the settings do not fit the images.
     """
-    run = Run(_make_directory(runs_dir, name, config.preset))
-    run.path("worker.log").touch()  # from now on the run is waiting for its worker
+    run = prepare_run(config, index, runs_dir, name)
+    start_worker(run)
+    return run
+
+
+def prepare_run(
+    config: RunConfig, index: Index, runs_dir: Path, name: str | None = None, task: str = "train"
+) -> Run:
+    """Write config.json and index.csv of a new run, without starting it.
+
+    Args:
+        config: All settings.
+        index: The images.
+        runs_dir: Where runs lie; made if it is not there.
+        name: Of the run. Defaults to the data, the preset and the time.
+        task: What the worker does: "train", or "find-rate" for a search of the learning rate.
+
+    Raises:
+        RunError: If the name cannot be used or is taken.
+        ConfigError: If the settings do not fit the images.
+    """
+    check_fit(config, index)
     source = index.manifest or index.folder
+    base = f"{_name_folder(name_data(str(source)))}-{config.preset}"
+    run = Run(_make_directory(runs_dir, name, base))
+    run.path("worker.log").touch()  # from now on the run is waiting for its worker
     data = replace(config.data, folder=str(source))
     run.write_table("index.csv", index.images)
     run.write_json(
         "config.json",
         {
+            "task": task,
             "settings": replace(config, data=data).to_dict(),
             "class_names": list(index.class_names),
             "folder": str(index.folder),
         },
     )
-    _start_worker(run)
     return run
 
 
+def check_fit(config: RunConfig, index: Index) -> None:
+    """Refuse settings that these images cannot be trained with.
+
+    Raises:
+        ConfigError: If a batch is larger than the data set, or the watched number cannot be known.
+        DatasetError: If there is nothing to train or to validate on.
+    """
+    labels = {split: index.select(split)["label"] for split in ("train", "validation")}
+    for split, what in (("train", "train"), ("validation", "validate")):
+        if labels[split].empty:
+            raise DatasetError(
+                f"There is no image to {what} on. Expected images in both splits. Put some into "
+                f"{split}/, or let the app divide the images."
+            )
+    num_train, settings = len(labels["train"]), config.training
+    if settings.batch_size > num_train:
+        raise ConfigError(
+            f"A batch is larger than the data set: {num_train} images to train on. Expected at "
+            "most as many. Lower training.batch_size. "
+            f"Received: batch_size={settings.batch_size}"
+        )
+    if labels["train"].nunique() < 2:
+        raise DatasetError(
+            "All training images are of one class, so there is nothing to tell apart. Expected "
+            "both classes. Add images of the other class to train/."
+        )
+    if labels["validation"].nunique() < 2 and settings.monitor == "val_auc":
+        raise ConfigError(
+            "The AUC cannot be computed: all validation images are of one class. Expected both, or "
+            "another number to watch. Choose training.monitor=val_loss. "
+            f"Received: monitor={settings.monitor!r}"
+        )
+
+
 def stop_run(run: Run) -> None:
-    """Ask the worker to stop at its next step.
+    """Ask the worker to stop at its next step; a waiting run leaves the queue.
 
     Raises:
         RunError: If it is not running.
     """
     state = run.read_status()["state"]
-    if state not in ("queued", "running"):
+    if state not in ACTIVE_STATES:
         raise RunError(
             f"Run '{run.name}' is {state}, so there is nothing to stop. Expected a running one. "
             "`python -m polyp_core runs` lists them."
@@ -61,21 +127,72 @@ def stop_run(run: Run) -> None:
     run.path("stop").touch()
 
 
-def resume_run(run: Run) -> None:
-    """Start the worker again; it goes on after the last finished epoch.
+def finish_run(run: Run) -> None:
+    """End training after the present epoch and make a model of what is kept so far.
 
     Raises:
-        RunError: If the run is finished, or a worker already has it.
+        RunError: If there is no finished epoch, or the run is finished.
     """
     state = run.read_status()["state"]
-    if state not in ("stopped", "interrupted", "failed"):
+    if state == "finished" or run.read_history().empty:
         raise RunError(
-            f"Run '{run.name}' is {state} and cannot be resumed. Expected a stopped, interrupted "
-            "or failed one. Start a new run instead."
+            f"Run '{run.name}' is {state} and has no epoch to make a model of, or has its model. "
+            "Expected a run with at least one finished epoch. Let it train longer, or start anew."
         )
-    run.path("stop").unlink(missing_ok=True)
-    run.path("status.json").unlink(missing_ok=True)
-    _start_worker(run)
+    run.path("finish").touch()
+    if state not in ACTIVE_STATES:
+        resume_run(run, accept_changes=True)
+
+
+def resume_run(run: Run, *, num_slots: int = 1, accept_changes: bool = False) -> None:
+    """Start the worker again; it goes on exactly where the newest checkpoint stands.
+
+    Args:
+        run: A stopped, interrupted or failed run.
+        num_slots: As for `start_worker`.
+        accept_changes: Also where other versions than at the start would compute the rest.
+
+    Raises:
+        RunError: If the run is finished, a worker already has it, or versions have changed.
+    """
+    if not accept_changes:
+        check_unchanged(run)
+    with FileLock(run.path("starting.lock")):  # two who press at once start one worker
+        state = run.read_status()["state"]
+        if state not in RESUMABLE_STATES:
+            raise RunError(
+                f"Run '{run.name}' is {state} and cannot be resumed. Expected a stopped, "
+                "interrupted or failed one. Start a new run instead."
+            )
+        run.path("stop").unlink(missing_ok=True)
+        run.path("status.json").unlink(missing_ok=True)
+        start_worker(run, num_slots)
+
+
+def delete_run(run: Run) -> None:
+    """Delete a run's folder with all that is in it, never one that is at work.
+
+    Raises:
+        RunError: If it is running or waiting, or cannot be deleted.
+    """
+    state = run.read_status()["state"]
+    if state in ACTIVE_STATES:
+        raise RunError(
+            f"Run '{run.name}' is {state} and is not deleted. Expected one that has ended. Stop it "
+            "first."
+        )
+    run.read_config()  # so that only a run is ever deleted
+    remove_ticket(get_queue_dir(), run)
+    # Out of the list at once, whatever the deleting then takes.
+    doomed = run.directory.with_name(f".deleted-{uuid.uuid4().hex}")
+    try:
+        run.directory.rename(doomed)
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise RunError(
+            f"Run '{run.name}' cannot be deleted ({error.strerror}). Expected a folder that may be "
+            "written. Close what has its files open, or change its permissions."
+        ) from error
 
 
 def wait_for_worker(run: Run, timeout_s: float = 20.0) -> None:
@@ -87,13 +204,18 @@ def wait_for_worker(run: Run, timeout_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def _make_directory(runs_dir: Path, name: str | None, preset: str) -> Path:
+def _name_folder(text: str) -> str:
+    """A part of a folder's name, from any text."""
+    return re.sub(r"[^\w.-]+", "-", text).strip(".-")[:40] or "images"
+
+
+def _make_directory(runs_dir: Path, name: str | None, default: str) -> Path:
     if name is not None and not re.fullmatch(r"[\w][\w .-]{0,79}", name):
         raise RunError(
             "The run's name cannot be a folder name. Expected letters, digits, space, '.', '_' "
             f"and '-', at most 80, the first a letter or digit. Received: name={name!r}"
         )
-    base = name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    base = name or f"{default}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1, 1000):
         directory = runs_dir / (base if number == 1 else f"{base}-{number}")
         try:
@@ -119,14 +241,23 @@ def _make_directory(runs_dir: Path, name: str | None, preset: str) -> Path:
     raise RunError(f"There are a thousand runs named '{base}' in '{runs_dir}'. Choose a name.")
 
 
-def _start_worker(run: Run) -> None:
-    """A fresh interpreter in its own session: it outlives the server and the browser."""
+def start_worker(run: Run, num_slots: int = 1) -> None:
+    """Start a run's worker: a fresh interpreter in its own session, it outlives the server.
+
+    Args:
+        run: A run that `prepare_run` has written.
+        num_slots: How many runs may train at once; 0 does not wait for a turn.
+    """
+    if num_slots:
+        add_ticket(get_queue_dir(), run)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(
             filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
         ),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONUNBUFFERED": "1",
+        "POLYP_SLOTS": str(num_slots and max(num_slots, int(os.environ.get("POLYP_SLOTS", "1")))),
+        "POLYP_ASKED_AT": str(time.time()),
     }
     # Never waited for: whether a worker lives is known by its lock. Polling buries the dead ones.
     _started[:] = [process for process in _started if process.poll() is None]

@@ -1,8 +1,13 @@
 """A ModelConfig becomes a keras.Model that takes grey levels 0 to 255 and gives a probability."""
 
-import keras
+import contextlib
+from collections.abc import Iterator, Sequence
 
-from polyp_core.config import ModelConfig, TrainingConfig
+import keras
+import numpy as np
+
+from polyp_core.config import ModelConfig, RunConfig, TrainingConfig
+from polyp_core.errors import ModelError
 
 FEATURES = "features"  # the layer whose output the head reads and Grad-CAM explains
 LOGIT = "logit"
@@ -31,23 +36,40 @@ def build_model(config: ModelConfig) -> keras.Model:
     if config.dense_units:
         x = layers.Dense(config.dense_units, activation="relu")(x)
     x = layers.Dropout(config.dropout)(x)
-    x = layers.Dense(1, name=LOGIT)(x)
-    return keras.Model(image, layers.Activation("sigmoid", name="probability")(x))
+    # In 32 bit whatever the rest computes in.
+    x = layers.Dense(1, name=LOGIT, dtype="float32")(x)
+    probability = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
+    return keras.Model(image, probability)
 
 
 def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     """Give the model its optimizer, loss and accuracy."""
-    rate = config.learning_rate
-    optimizer = {
-        "rmsprop": lambda: keras.optimizers.RMSprop(rate),
-        "adam": lambda: keras.optimizers.Adam(rate),
-        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
-    }[config.optimizer]()
     loss = keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing)
     # Without label smoothing, so that the curve can be compared with validation's.
     cross_entropy = keras.metrics.BinaryCrossentropy(name="cross_entropy")
     model.compile(
-        optimizer=optimizer, loss=loss, metrics=["accuracy", cross_entropy], jit_compile=False
+        optimizer=_make_optimizer(config),
+        loss=loss,
+        metrics=["accuracy", cross_entropy],
+        jit_compile=False,
+    )
+
+
+def _make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    kinds = {
+        "rmsprop": keras.optimizers.RMSprop,
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": keras.optimizers.SGD,
+    }
+    special = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
+    return kinds[config.optimizer](
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay or None,
+        global_clipnorm=config.gradient_clip or None,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema or 0.99,
+        **special,
     )
 
 
@@ -57,3 +79,70 @@ def _convolve(x: keras.KerasTensor, filters: int, config: ModelConfig) -> keras.
         return layers.Conv2D(filters, 3, padding=config.padding, activation="relu")(x)
     x = layers.Conv2D(filters, 3, padding=config.padding, use_bias=False)(x)
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+
+
+def make_model(config: RunConfig) -> keras.Model:
+    """A new model, compiled, with all its variables and those of its optimizer."""
+    with precision(config.training):
+        model = build_model(config.model)
+        compile_model(model, config.training)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@contextlib.contextmanager
+def precision(settings: TrainingConfig) -> Iterator[None]:
+    """Compute in 16 bit inside, if that is wanted and there is a graphics card."""
+    before = keras.config.dtype_policy()
+    if settings.mixed_precision and keras.distribution.list_devices("gpu"):
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model, is_wanted: bool) -> Iterator[None]:
+    """Put the moving average in the weights' place, and the weights back afterwards."""
+    if not is_wanted:
+        yield
+        return
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    weights = copy_arrays(model.trainable_variables)
+    optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        assign_arrays(model.trainable_variables, weights, "the weights")
+
+
+def copy_arrays(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """The variables' values, independent of what training does to them afterwards."""
+    return [np.array(variable, copy=True) for variable in variables]
+
+
+def list_variables(model: keras.Model) -> list[keras.Variable]:
+    """All that a step changes: weights, statistics, dropout's random state, the optimizer's."""
+    return [
+        *model.trainable_variables,
+        *model.non_trainable_variables,
+        *model.optimizer.variables,
+    ]
+
+
+def assign_arrays(
+    variables: Sequence[keras.Variable], values: Sequence[np.ndarray], what: str
+) -> None:
+    """Set variables to values.
+
+    Raises:
+        ModelError: If they do not fit.
+    """
+    if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+        raise ModelError(
+            f"{what} does not fit the network of this version. Expected the shapes that were "
+            "written. Resume with the version that wrote it, or train anew."
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -16,6 +16,7 @@ class Preset:
         summary: One line on what it is for.
         num_weights: Of the network.
         ms_per_image: Of training, on two cores; from benchmarks/throughput.py.
+        demo_auc: On the demo set after 30 epochs, by patient; from benchmarks/presets.py.
         config: The settings.
     """
 
@@ -24,6 +25,7 @@ class Preset:
     summary: str
     num_weights: int
     ms_per_image: float
+    demo_auc: float
     config: RunConfig
 
 
@@ -36,6 +38,7 @@ PRESETS: dict[str, Preset] = {
             summary="Our default: small, grey, quick. Start here.",
             num_weights=163_961,
             ms_per_image=5.0,
+            demo_auc=0.96,
             config=RunConfig(
                 preset="compact",
                 augmentation=AugmentConfig(
@@ -69,6 +72,7 @@ PRESETS: dict[str, Preset] = {
             summary="The 2020 thesis' own network, to repeat its numbers.",
             num_weights=5_046_369,
             ms_per_image=15.0,
+            demo_auc=0.46,
             config=RunConfig(preset="thesis"),
         ),
         Preset(
@@ -77,6 +81,7 @@ PRESETS: dict[str, Preset] = {
             summary="The thesis' wish list: Adam, early stopping, one more block.",
             num_weights=1_114_273,
             ms_per_image=14.0,
+            demo_auc=0.67,
             config=RunConfig(
                 preset="thesis-plus",
                 model=ModelConfig(filters=(32, 32, 64, 64)),

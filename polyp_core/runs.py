@@ -1,19 +1,23 @@
 """The run directory: every file name, atomic writing, tolerant reading, the list of runs.
 
-config.json  index.csv          written once, by jobs.start_run
-environment.json  status.json  history.csv  checkpoints/  model.keras  model.weights.h5
-serving.tflite  serving.json  predictions.csv  metrics.json       written by the worker
+config.json  index.csv          written once, by jobs.prepare_run
+environment.json  status.json  history.csv  milestones.json  batch.png  checkpoints/
+model.keras  model.weights.h5  serving.tflite  serving.json  predictions.csv  metrics.json
+                                written by the worker
 worker.log                      the worker's stdout and stderr
 lock                            held while the worker lives: the only proof of life
-stop                            written by whoever wants the worker to stop
+stop  finish                    written by whoever wants the worker to stop, or to end training
+                                now and make a model of the best epoch so far
+notes.json                      title and note, written by whoever reads the run
 """
 
 import json
 import os
+import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +30,13 @@ from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, RunError
 
 FINAL_STATES = ("finished", "stopped", "failed", "interrupted")
+ACTIVE_STATES = ("queued", "running")
+RESUMABLE_STATES = ("stopped", "interrupted", "failed")
 HISTORY_COLUMNS = (
-    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "learning_rate", "seconds",
+    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_tp", "val_fp",
+    "val_tn", "val_fn", "learning_rate", "seconds",
 )  # fmt: skip
+COUNT_COLUMNS = ("epoch", "val_tp", "val_fp", "val_tn", "val_fn")  # whole numbers
 _probing = threading.Lock()
 
 
@@ -84,6 +92,17 @@ class Run:
                 "written by this version. Train anew with this version."
             ) from error
 
+    def read_task(self) -> str:
+        """What the worker does: "train" or "find-rate"."""
+        return str(self._read_json("config.json").get("task", "train"))
+
+    def read_rates(self) -> pd.DataFrame:
+        """The sweep of a search for the learning rate: `rate`, `loss`, `smooth`."""
+        try:
+            return pd.read_csv(self.path("rates.csv"))
+        except (OSError, ValueError):
+            return pd.DataFrame(columns=["rate", "loss", "smooth"], dtype=float)
+
     def read_class_names(self) -> tuple[str, str]:
         """Negative class, positive class."""
         names = self._read_json("config.json").get("class_names", ["negative", "positive"])
@@ -112,32 +131,72 @@ class Run:
     def read_status(self) -> dict[str, Any]:
         """The worker's last words; its state is checked against the lock.
 
-        "queued" is a run whose worker has not spoken yet, "interrupted" one whose worker is gone
-        without a final word. Neither is ever written.
+        "queued" is a run whose worker waits for its turn or has not spoken yet, "interrupted" one
+        whose worker is gone without a final word, which is never written.
         """
         if self._read_json("status.json").get("state") == "finished":
             return self._read_json("status.json")
         is_alive = self.is_alive()
         # Read after probing: a worker that has ended since has written its final state before.
-        status = {"state": "queued", "message": "Starting"} | self._read_json("status.json")
+        spoken = self._read_json("status.json")
+        status = {"state": "queued", "message": "Starting"} | spoken
         state = status["state"]
-        if is_alive and state != "finished":
+        if is_alive and state in RESUMABLE_STATES:  # it is about to end
             status["state"] = "running"
-        elif state == "running" or (state == "queued" and self._is_overdue()):
+        elif not is_alive and (
+            state == "running" or (state == "queued" and (bool(spoken) or self._is_overdue()))
+        ):
             status["state"] = "interrupted"
         return status
 
     def read_history(self) -> pd.DataFrame:
-        """One row an epoch; an unfinished last line is left out."""
+        """One row an epoch; an unfinished last line is left out, what was not kept is NaN.
+
+        The numbers are exactly those that were written.
+        """
         try:
-            text = self.path("history.csv").read_text()
+            lines = self.path("history.csv").read_text().split("\n")[:-1]
         except OSError:
-            return pd.DataFrame(columns=list(HISTORY_COLUMNS))
-        rows = [line.split(",") for line in text.split("\n")[1:-1]]
-        rows = [row for row in rows if len(row) == len(HISTORY_COLUMNS)]
-        history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
-        history = history.apply(pd.to_numeric, errors="coerce")
+            lines = []
+        names = lines[0].split(",") if lines else []
+        rows = [line.split(",") for line in lines[1:]]
+        table = [[_to_float(cell) for cell in row] for row in rows if len(row) == len(names)]
+        history = pd.DataFrame(table, columns=names, dtype=float)
+        history = history.reindex(columns=list(HISTORY_COLUMNS))
         return history.dropna(subset="epoch").astype({"epoch": int})
+
+    def append_history(self, row: Mapping[str, float]) -> None:
+        """Add a finished epoch, for good: it is on the disk when this returns."""
+        with self.path("history.csv").open("a", encoding="utf-8") as file:
+            file.write(",".join(repr(row[name]) for name in HISTORY_COLUMNS) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def cut_history(self, num_epochs: int) -> None:
+        """Keep the first rows alone, as they were written; with none, the header."""
+        try:
+            lines = self.path("history.csv").read_text().split("\n")[1:-1]
+        except OSError:
+            lines = []
+        text = "\n".join([",".join(HISTORY_COLUMNS), *lines[:num_epochs], ""])
+        write_atomically(self.path("history.csv"), lambda path: _write_text(path, text))
+
+    def read_milestones(self) -> dict[int, dict[str, Any]]:
+        """Validation result by epoch, each as in metrics.json."""
+        return {int(epoch): value for epoch, value in self._read_json("milestones.json").items()}
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions and device of the worker that started the run."""
+        return self._read_json("environment.json")
+
+    def read_notes(self) -> dict[str, str]:
+        """What people have written about the run: "title" and "note", both "" at first."""
+        notes = self._read_json("notes.json")
+        return {name: str(notes.get(name, "")) for name in ("title", "note")}
+
+    def write_notes(self, title: str, note: str) -> None:
+        """Keep a title and a note; the folder keeps its name."""
+        self.write_json("notes.json", {"title": title[:200], "note": note[:10_000]})
 
     def read_metrics(self) -> dict[str, Any] | None:
         """Numbers with intervals, or None before the run is evaluated."""
@@ -152,6 +211,10 @@ class Run:
     def read_serving(self) -> dict[str, Any]:
         """What the serving model needs besides its weights."""
         return self._read_json("serving.json")
+
+    def delete_checkpoints(self) -> None:
+        """Delete what only a resume needs."""
+        shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
 
     def write_json(self, file_name: str, values: dict[str, Any]) -> None:
         """Write a JSON file atomically."""
@@ -235,6 +298,13 @@ def list_runs(runs_dir: Path) -> list[Run]:
         if entry.is_dir() and not entry.name.startswith(".") and config_path.is_file():
             found.append((config_path.stat().st_mtime, Run(Path(entry.path))))
     return [run for _, run in sorted(found, key=lambda item: (item[0], item[1].name), reverse=True)]
+
+
+def _to_float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _write_text(path: Path, text: str) -> None:

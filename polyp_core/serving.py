@@ -1,4 +1,4 @@
-"""A trained keras.Model becomes one LiteRT file: probability and Grad-CAM in a single pass.
+"""Trained keras models become one LiteRT file: probability and Grad-CAM in a single pass.
 
 LiteRT has no gradient of ReLU among its built-ins, so the head's ReLU is replaced, for the
 conversion alone, by one whose gradient is written with multiplication and comparison.
@@ -6,6 +6,7 @@ conversion alone, by one whose gradient is written with multiplication and compa
 
 import hashlib
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -13,11 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from polyp_core.errors import ModelError
-from polyp_core.models import FEATURES, LOGIT
+from polyp_core.models import FEATURES, LOGIT, build_model
 from polyp_core.prediction import Predictor
 from polyp_core.runs import Run, write_atomically
 
 MAX_DIFFERENCE = 1e-4
+MAX_ENSEMBLE_BYTES = 400_000_000  # converting takes several times as much memory for a moment
 
 
 def write_serving_model(run: Run, images: np.ndarray) -> None:
@@ -33,14 +35,128 @@ def write_serving_model(run: Run, images: np.ndarray) -> None:
     Raises:
         ModelError: If the two disagree by more than 1e-4.
     """
+    model = _load_in_32_bit(run)
+    _write_checked(run, convert_model(model), [model], images, threshold=0.5)
+
+
+def write_ensemble_model(run: Run, members: Sequence[Run], images: np.ndarray) -> None:
+    """Convert the models of finished runs to one, and compare it with their mean in Keras.
+
+    Writes the same files as `write_serving_model`.
+
+    Args:
+        run: Where to write.
+        members: Runs of the same settings, but for the seed, with a serving.json.
+        images: As for `write_serving_model`.
+
+    Raises:
+        ModelError: If the file would have more than 400 MB, or the two disagree by more than 1e-4.
+    """
+    num_bytes = sum(member.path("serving.tflite").stat().st_size for member in members)
+    if num_bytes > MAX_ENSEMBLE_BYTES:
+        raise ModelError(
+            f"The ensemble of {len(members)} models would have {num_bytes / 1e6:.0f} MB. Expected "
+            f"at most {MAX_ENSEMBLE_BYTES / 1e6:.0f} MB. Use a smaller network or fewer folds and "
+            "seeds; the numbers of the study stand all the same."
+        )
+    models = [_load_in_32_bit(member) for member in members]
+    serving = [member.read_serving() for member in members]
+    content = convert_ensemble(models, [float(values["saliency_scale"]) for values in serving])
+    threshold = float(np.mean([values["threshold"] for values in serving]))
+    _write_checked(run, content, models, images, threshold)
+
+
+def convert_model(model: keras.Model) -> bytes:
+    """A LiteRT flatbuffer with input `(1, size, size, channels)` float32 in [0, 255].
+
+    Its outputs are "probability" `(1,)` and "saliency" `(1, rows, columns)`: the signed Grad-CAM of
+    the logit, above zero where the image speaks for the positive class.
+
+    References: Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1 (without the final ReLU, so that both
+    directions can be shown).
+    """
+    return convert_ensemble([model], [1.0])
+
+
+def convert_ensemble(models: Sequence[keras.Model], saliency_scales: Sequence[float]) -> bytes:
+    """Several models as one LiteRT flatbuffer, with the interface of `convert_model`.
+
+    The probability is the mean of the members' probabilities; the saliency the mean of their signed
+    Grad-CAMs, each divided by its own scale, so that no member is louder than the others.
+
+    Args:
+        models: Of one input shape and one size of features.
+        saliency_scales: Of each model, above 0.
+    """
+    explained = [_explain(model) for model in models]
+    input_shape = (1, *models[0].input.shape[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec(input_shape, tf.float32, "image")])
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities, maps = zip(*[explain(image) for explain in explained], strict=True)
+        scaled = [m / scale for m, scale in zip(maps, saliency_scales, strict=True)]
+        return {
+            "probability": tf.add_n(probabilities) / len(models),
+            "saliency": tf.add_n(scaled) / len(models),
+        }
+
+    archive = keras.export.ExportArchive()
+    for model in models:
+        archive.track(model)
+    archive.add_endpoint("serve", serve)
+    with tempfile.TemporaryDirectory() as directory:
+        archive.write_out(directory, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(directory)
+        # Weights as constants: as variables they would arrive empty.
+        converter.experimental_enable_resource_variables = False
+        return bytes(converter.convert())
+
+
+def _explain(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """What gives probability `(1,)` and signed Grad-CAM `(1, rows, columns)` of an image."""
+    positions = {layer.name: number for number, layer in enumerate(model.layers)}
+    backbone = keras.Model(model.input, model.get_layer(FEATURES).output)
+    head = model.layers[positions[FEATURES] + 1 : positions[LOGIT] + 1]
+
+    def explain(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features = backbone(image, training=False)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            logit = _apply_head(head, features)
+        gradient = tape.gradient(logit, features)
+        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+        return tf.sigmoid(logit)[:, 0], tf.reduce_sum(weights * features, axis=-1)
+
+    return explain
+
+
+def _load_in_32_bit(run: Run) -> keras.Model:
+    """The kept model of a run; what was trained in mixed precision computes in 32 bit as well."""
     model = keras.saving.load_model(run.path("model.keras"), compile=False)
-    content = convert_model(model)
+    if model.get_layer(FEATURES).compute_dtype == "float32":
+        return model
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        plain = build_model(run.read_config().model)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def _write_checked(
+    run: Run,
+    content: bytes,
+    models: Sequence[keras.Model],
+    images: np.ndarray,
+    threshold: float,
+) -> None:
+    """Compare a serving model with the mean of the Keras models, and write it if they agree."""
     predictor = Predictor(content)
     served = [predictor.predict(image) for image in images]
     probabilities = np.array([probability for probability, _ in served])
-    expected = np.concatenate(
-        [model.predict_on_batch(images[i : i + 32]) for i in range(0, len(images), 32)]
-    )[:, 0]
+    expected = np.mean([_predict_with_keras(model, images) for model in models], axis=0)
     difference = float(np.abs(probabilities - expected).max())
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
@@ -54,7 +170,7 @@ def write_serving_model(run: Run, images: np.ndarray) -> None:
         "serving.json",
         {
             "sha256": hashlib.sha256(content).hexdigest(),
-            "threshold": 0.5,
+            "threshold": threshold,
             "largest_difference": difference,
             "compared_images": len(images),
             # Full colour in an overlay: evidence as strong as the strongest half percent seen in
@@ -64,43 +180,11 @@ def write_serving_model(run: Run, images: np.ndarray) -> None:
     )
 
 
-def convert_model(model: keras.Model) -> bytes:
-    """A LiteRT flatbuffer with input `(1, size, size, channels)` float32 in [0, 255].
-
-    Its outputs are "probability" `(1,)` and "saliency" `(1, rows, columns)`: the signed Grad-CAM of
-    the logit, above zero where the image speaks for the positive class.
-
-    References: Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1 (without the final ReLU, so that both
-    directions can be shown).
-    """
-    positions = {layer.name: number for number, layer in enumerate(model.layers)}
-    backbone = keras.Model(model.input, model.get_layer(FEATURES).output)
-    head = model.layers[positions[FEATURES] + 1 : positions[LOGIT] + 1]
-
-    input_shape = (1, *model.input.shape[1:])
-
-    @tf.function(input_signature=[tf.TensorSpec(input_shape, tf.float32, "image")])
-    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = backbone(image, training=False)
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            logit = _apply_head(head, features)
-        gradient = tape.gradient(logit, features)
-        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-        return {
-            "probability": tf.sigmoid(logit)[:, 0],
-            "saliency": tf.reduce_sum(weights * features, axis=-1),
-        }
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", serve)
-    with tempfile.TemporaryDirectory() as directory:
-        archive.write_out(directory, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(directory)
-        # Weights as constants: as variables they would arrive empty.
-        converter.experimental_enable_resource_variables = False
-        return bytes(converter.convert())
+def _predict_with_keras(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    starts = range(0, len(images), 32)
+    parts = [model(images[start : start + 32], training=False).numpy() for start in starts]
+    probabilities: np.ndarray = np.concatenate(parts)[:, 0]
+    return probabilities
 
 
 def _apply_head(head: list[keras.Layer], x: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 from polyp_core.duplicates import cluster_pairs
+from polyp_core.errors import DatasetError
+from polyp_core.words import say_number
 
 
 def divide(
@@ -58,6 +60,51 @@ def draw_test(images: pd.DataFrame, seed: int, pairs: np.ndarray | None = None) 
         first = sizes.index.isin(names[is_whole])
         taken |= _draw_units(sizes, is_test.mean(), generator, first, num_left=2)
     return list(np.where(np.isin(names, list(taken)), "test", "train"))
+
+
+def divide_folds(
+    images: pd.DataFrame, num_folds: int, seed: int, pairs: np.ndarray | None = None
+) -> list[int]:
+    """Deal the images to folds of nearly equal size, each class by itself.
+
+    Units in an order drawn by the seed, large ones first; each goes to the fold that has the fewest
+    images of its class, at a tie the fewest images. The class that fewer units hold goes first, so
+    that every fold has images of both classes even where a patient has both.
+
+    Args:
+        images: As for `divide`.
+        num_folds: At least 2.
+        seed: Of the draw.
+        pairs: As for `divide`.
+
+    Returns:
+        For each image its fold, from 1 on; 0 for test images and what is tied to them.
+
+    Raises:
+        DatasetError: If fewer units than folds hold images of a class.
+    """
+    is_test = find_tied_to_test(images, pairs)
+    names = _name_units(images, find_units(images, pairs))
+    counts = pd.crosstab(names[~is_test], images["label"].to_numpy()[~is_test])
+    counts = counts.reindex(columns=[0, 1], fill_value=0)
+    num_units = (counts > 0).sum()
+    if num_units.min() < num_folds:
+        raise DatasetError(
+            f"There are too few images for {num_folds} folds: those of one class come from "
+            f"{say_number(int(num_units.min()), 'patient')} (or image, where patients are unknown; "
+            "near-copies count as one). Expected at least one for each fold and class. Use fewer "
+            f"folds, or add images. Received: num_folds={num_folds}"
+        )
+    shuffled = counts.iloc[np.random.default_rng(seed).permutation(len(counts))]
+    held = np.zeros((num_folds, 2), int)
+    folds: dict[str, int] = {}
+    for label in num_units.sort_values(kind="stable").index:
+        own = shuffled[(shuffled[label] > 0) & ~shuffled.index.isin(list(folds))]
+        for name, sizes in own.sort_values(label, ascending=False, kind="stable").iterrows():
+            fold = int(np.lexsort((held.sum(axis=1), held[:, label]))[0])
+            held[fold] += sizes.to_numpy()
+            folds[str(name)] = fold + 1
+    return [0 if test else folds[name] for name, test in zip(names, is_test, strict=True)]
 
 
 def find_tied_to_test(images: pd.DataFrame, pairs: np.ndarray | None = None) -> np.ndarray:

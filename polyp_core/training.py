@@ -1,170 +1,310 @@
 """A run directory becomes a trained model: checkpoints, history.csv, model.keras.
 
-Read `train` from top to bottom: it is the whole of training.
+Read `Trainer.train` from top to bottom: it is the whole of training. What is random depends on
+(seed, epoch, image) or is kept in the checkpoint, and what is decided follows from the history, so
+a run that was killed goes on as if nothing had happened.
 """
 
 import math
-import os
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from polyp_core import checkpoints
+from polyp_core.checkpoints import Checkpoint
 from polyp_core.config import RunConfig, TrainingConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import RunError
-from polyp_core.metrics import binary_crossentropy, estimate_auc
-from polyp_core.models import build_model, compile_model
-from polyp_core.pipeline import TrainingBatches, load_images
+from polyp_core.metrics import binary_crossentropy, estimate_auc, evaluate_predictions
+from polyp_core.models import (
+    assign_arrays,
+    averaged_weights,
+    build_model,
+    copy_arrays,
+    list_variables,
+    make_model,
+)
+from polyp_core.pipeline import TrainingBatches
+from polyp_core.reporting import WorkStopped
 from polyp_core.runs import HISTORY_COLUMNS, Run, write_atomically
+from polyp_core.schedules import compute_rate, find_best_epoch, has_lost_patience
 
 Report = Callable[..., None]
-_NUM_CHECKPOINTS = 2  # the newest, and the one before should the newest be damaged
+_CHECKPOINT_EVERY_S = 30.0  # within an epoch
+_THRESHOLD = 0.5
 
 
-class TrainingStopped(Exception):  # noqa: N818 - not an error: somebody asked for it
-    """Somebody asked the run to stop."""
-
-
-def train(run: Run, config: RunConfig, index: Index, report: Report) -> None:
-    """Train a run, or go on with it after its last finished epoch.
-
-    Writes history.csv, checkpoints/, model.keras and model.weights.h5 (the kept state).
+class Trainer:
+    """Trains one run, or goes on with it where its newest checkpoint stands.
 
     Args:
         run: Where to write.
         config: All settings.
         index: The images with their split.
-        report: Called with what goes into status.json.
-
-    Raises:
-        TrainingStopped: When the run's stop file appears; finished epochs are kept.
-        DatasetError: If an image is gone or has changed.
-        RunError: If the loss is not a number any more.
+        images: `(n, size, size, channels)` uint8 of the whole index.
+        report: Called with what goes into status.json; raises `WorkStopped` when somebody
+            asks for it.
     """
-    settings = config.training
-    keras.utils.set_random_seed(settings.seed)
-    tf.config.experimental.enable_op_determinism()
 
-    batches, validation_images, validation_labels = _load(config, index, report)
-    model, finished_epochs = _restore(run, config, _count_unbroken(run.read_history()))
-    history = _cut_history(run, finished_epochs)
-
-    for epoch in range(finished_epochs + 1, settings.epochs + 1):
-        if _has_lost_patience(history, settings):
-            break
-        started = time.monotonic()
-        row = {"epoch": epoch} | train_epoch(run, model, batches, epoch, settings, report)
-        report(message=f"Epoch {epoch}: validating")
-        row |= _validate(model, validation_images, validation_labels)
-        _check_finite(row, settings)
-        row["seconds"] = round(time.monotonic() - started, 3)
-        history = _append_history(run, history, row)
-        if settings.keep == "last" or row["val_loss"] <= history["val_loss"].min():
-            _save(model, run.path("model.keras"))
-        _save_checkpoint(run, model, epoch)
-
-    best_model = keras.saving.load_model(run.path("model.keras"), compile=False)
-    write_atomically(_weights_path(run), lambda path: best_model.save_weights(path))
-
-
-def compute_learning_rate(settings: TrainingConfig, progress: float) -> float:
-    """The learning rate at a point of training.
-
-    Args:
-        settings: Peak rate and schedule.
-        progress: Steps done of all steps, in [0, 1].
-    """
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    warm_up = min(1.0, progress / 0.1)
-    return settings.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def _load(
-    config: RunConfig, index: Index, report: Report
-) -> tuple[TrainingBatches, np.ndarray, np.ndarray]:
-    def load(split: str) -> tuple[pd.DataFrame, np.ndarray]:
-        rows = index.select(split)
-
-        def show(done: int, total: int) -> None:
-            report(message=f"Reading {split} images: {done} of {total}")
-
-        return rows, load_images(index, rows, config, show)
-
-    rows, images = load("train")
-    batches = TrainingBatches(
-        images=images,
-        labels=rows["label"].to_numpy(),
-        image_numbers=rows.index.to_numpy(),
-        augmentation=config.augmentation,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-    )
-    validation_rows, validation_images = load("validation")
-    return batches, validation_images, validation_rows["label"].to_numpy()
-
-
-def train_epoch(
-    run: Run,
-    model: keras.Model,
-    batches: TrainingBatches,
-    epoch: int,
-    settings: TrainingConfig,
-    report: Report,
-) -> dict[str, float]:
-    """One pass over the training images; what the history needs of it.
-
-    Raises:
-        TrainingStopped: When the run's stop file appears.
-    """
-    num_steps, stop_path = batches.num_steps, run.path("stop")
-    _seed_dropout(model, settings.seed, epoch)
-    sums, images_done = np.zeros(2), 0
-    for step, (images, labels) in enumerate(batches.iterate_epoch(epoch), start=1):
-        if stop_path.exists():
-            raise TrainingStopped
-        steps_done = (epoch - 1) * num_steps + step
-        progress = steps_done / (settings.epochs * num_steps)
-        model.optimizer.learning_rate = compute_learning_rate(settings, progress)
-        logs = model.train_on_batch(images, labels, return_dict=True)
-        sums += len(images) * np.array([float(logs["cross_entropy"]), float(logs["accuracy"])])
-        images_done += len(images)
-        report(
-            message=f"Epoch {epoch} of {settings.epochs}",
-            epoch=epoch,
-            epochs=settings.epochs,
-            step=step,
-            steps=num_steps,
-            images_trained=(epoch - 1) * len(batches.images) + images_done,
-            images_in_all=settings.epochs * len(batches.images),
+    def __init__(
+        self, run: Run, config: RunConfig, index: Index, images: np.ndarray, report: Report
+    ) -> None:
+        self._run, self._settings, self._report = run, config.training, report
+        self._config, self._images = config, images
+        train, self._validation = index.select("train"), index.select("validation")
+        labels = train["label"].to_numpy()
+        if self._settings.shuffled_labels:
+            labels = np.random.default_rng(self._settings.seed).permutation(labels)
+        self._class_weights = _weigh_classes(labels, self._settings)
+        self._batches = TrainingBatches(
+            images=images,
+            image_numbers=train.index.to_numpy(),
+            labels=labels,
+            augmentation=config.augmentation,
+            batch_size=self._settings.batch_size,
+            seed=self._settings.seed,
         )
-    return {
-        "loss": float(sums[0] / images_done),
-        "accuracy": float(sums[1] / images_done),
-        "learning_rate": float(model.optimizer.learning_rate),
-    }
+        self._history = run.read_history()
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def train(self) -> None:
+        """Train until the last epoch, early stopping or, once there is an epoch, the `finish` file.
+
+        Writes history.csv, milestones.json and checkpoints/ as it goes, model.keras and
+        model.weights.h5 (the kept state) at the end.
+
+        Raises:
+            WorkStopped: From `report`; the state of this very step is kept.
+            RunError: If the loss is not a number any more.
+        """
+        settings = self._settings
+        keras.utils.set_random_seed(settings.seed)
+        tf.config.experimental.enable_op_determinism()
+        self._model = make_model(self._config)
+        state = self._restore()
+        try:
+            # An epoch that was broken off is finished in any case: only whole ones are validated.
+            while state.epoch < settings.epochs and (state.step or not self._is_enough()):
+                state = self._finish_epoch(self._train_epoch(state))
+            self._wait_for_writer()
+        finally:
+            self._writer.shutdown()
+        self._save_model(state)
+
+    def _is_enough(self) -> bool:
+        is_asked = self._run.path("finish").exists() and not self._history.empty
+        return is_asked or has_lost_patience(self._settings, self._history)
+
+    def _train_epoch(self, state: Checkpoint) -> Checkpoint:
+        """The rest of an epoch's steps; at a stop and from time to time their state is kept."""
+        epoch, sums, step = state.epoch + 1, state.sums.copy(), state.step
+        self._epoch_started = kept_at = time.monotonic()
+        try:
+            for images, labels in self._batches.iterate_epoch(epoch, step):
+                logs = self.train_step(epoch, step, images, labels)
+                sums += len(images) * np.array([logs["cross_entropy"], logs["accuracy"], 1.0])
+                step += 1
+                self._show(epoch, step, int(sums[2]), images, labels)
+                if time.monotonic() - kept_at > _CHECKPOINT_EVERY_S:
+                    self._write(self._take_state(state, step, sums))
+                    kept_at = time.monotonic()
+        except WorkStopped:
+            self._write(self._take_state(state, step, sums))
+            self._wait_for_writer()
+            raise
+        return self._take_state(state, step, sums)
+
+    def train_step(
+        self, epoch: int, step: int, images: np.ndarray, labels: np.ndarray
+    ) -> dict[str, float]:
+        """One step of the optimizer.
+
+        Args:
+            epoch: Counted from 1.
+            step: Steps of this epoch that are done.
+            images: `(batch, size, size, channels)` uint8.
+            labels: `(batch, 1)` float32.
+
+        Returns:
+            Plain cross-entropy and accuracy of the batch before the step.
+        """
+        progress = (epoch - 1 + (step + 0.5) / self._batches.num_steps) / self._settings.epochs
+        self._model.optimizer.learning_rate = compute_rate(self._settings, progress, self._history)
+        weights = self._class_weights
+        self._model.reset_metrics()
+        logs = self._step(
+            images, labels, *([] if weights is None else [weights[labels[:, 0].astype(int)]])
+        )
+        return {name: float(logs[name]) for name in ("cross_entropy", "accuracy")}
+
+    @cached_property
+    def _step(self) -> tf.types.experimental.PolymorphicFunction:
+        """Keras' own step, compiled once for batches of any size.
+
+        `train_on_batch` compiles the shorter last batch apart; which of the two serves a batch,
+        and so the last bit of the result, depends on which came first, as after a resume.
+        """
+        model, batch = self._model, [tf.TensorSpec((None, *self._images.shape[1:]), tf.uint8)]
+        batch.append(tf.TensorSpec((None, 1), tf.float32))
+        if self._class_weights is not None:
+            batch.append(tf.TensorSpec((None,), tf.float32))
+        return tf.function(
+            lambda *batch: model.train_step(batch), input_signature=batch, autograph=False
+        )
+
+    def _show(
+        self, epoch: int, step: int, num_done: int, images: np.ndarray, labels: np.ndarray
+    ) -> None:
+        num_images, epochs = len(self._batches.image_numbers), self._settings.epochs
+        self._report(
+            message=f"Epoch {epoch} of {epochs}",
+            epoch=epoch,
+            epochs=epochs,
+            step=step,
+            steps=self._batches.num_steps,
+            learning_rate=float(self._model.optimizer.learning_rate),
+            images_trained=(epoch - 1) * num_images + num_done,
+            images_in_all=epochs * num_images,
+            batch=(images, labels[:, 0].astype(int).tolist()),
+        )
+
+    def _finish_epoch(self, trained: Checkpoint) -> Checkpoint:
+        """Validate, decide whether this is the best epoch, and hand all of it to the writer."""
+        epoch, settings = trained.epoch + 1, self._settings
+        with averaged_weights(self._model, settings.ema > 0):
+            try:
+                self._report(message=f"Epoch {epoch} of {settings.epochs}: validating")
+                labels, probabilities = self._validate()
+            except WorkStopped:
+                self._write(trained)
+                self._wait_for_writer()
+                raise
+            row = {
+                "epoch": epoch,
+                "loss": float(trained.sums[0] / trained.sums[2]),
+                "accuracy": float(trained.sums[1] / trained.sums[2]),
+                **describe_validation(labels, probabilities),
+                "learning_rate": float(self._model.optimizer.learning_rate),
+                "seconds": round(time.monotonic() - self._epoch_started, 3),
+            }
+            _check_finite(row, settings)
+            self._history = append_row(self._history, row)
+            best_epoch, best_weights = trained.best_epoch, trained.best_weights
+            if settings.keep == "best" and find_best_epoch(settings, self._history) == epoch:
+                best_epoch, best_weights = epoch, copy_arrays(self._model.weights)
+        state = replace(
+            trained, epoch=epoch, step=0, sums=np.zeros(3), row=row, best_epoch=best_epoch,
+            best_weights=best_weights,
+        )  # fmt: skip
+        self._write(state, probabilities if epoch in settings.milestones else None)
+        return state
+
+    def _validate(self) -> tuple[np.ndarray, np.ndarray]:
+        numbers, parts = self._validation.index.to_numpy(), []
+        for start in range(0, len(numbers), 32):
+            parts.append(self._model.predict_on_batch(self._images[numbers[start : start + 32]]))
+            self._report()
+        return self._validation["label"].to_numpy(), np.concatenate(parts)[:, 0]
+
+    def _take_state(self, before: Checkpoint, step: int, sums: np.ndarray) -> Checkpoint:
+        variables = copy_arrays(list_variables(self._model))
+        return replace(before, step=step, sums=sums.copy(), variables=variables)
+
+    def _write(self, state: Checkpoint, milestone: np.ndarray | None = None) -> None:
+        """Write in the background, one after the other; an error comes up at the next call.
+
+        The history's row follows its checkpoint, so every epoch that can be seen is kept.
+        """
+        self._wait_for_writer()
+
+        def write() -> None:
+            if milestone is not None:
+                predictions = self._validation.assign(probability=milestone)
+                result = evaluate_predictions(predictions, _THRESHOLD)
+                known = {str(epoch): seen for epoch, seen in self._run.read_milestones().items()}
+                self._run.write_json("milestones.json", known | {str(state.epoch): result})
+            checkpoints.write_checkpoint(self._run, state)
+            if state.step == 0:
+                self._run.append_history(state.row)
+
+        self._writing = self._writer.submit(write)
+
+    def _wait_for_writer(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _restore(self) -> Checkpoint:
+        """Set the model to the newest checkpoint that can be read, and the history with it."""
+        history = self._run.read_history()
+        num_known = _count_unbroken(history)
+        variables = list_variables(self._model)
+        start = Checkpoint(epoch=0, step=0, variables=copy_arrays(variables), sums=np.zeros(3))
+        for path in checkpoints.read_checkpoints(self._run):
+            try:
+                state = checkpoints.read_checkpoint(path)
+            except ValueError as error:
+                print(f"A checkpoint cannot be used, trying the one before: {error}", flush=True)
+                continue
+            # The row of its epoch may not have been written any more.
+            if num_known >= state.epoch - bool(state.row):
+                assign_arrays(variables, state.variables, path.name)
+                start = state
+                break
+        checkpoints.discard_newer(self._run, start)
+        self._run.cut_history(start.epoch)
+        if num_known < start.epoch:
+            self._run.append_history(start.row)
+        self._history = self._run.read_history()
+        return start
+
+    def _save_model(self, state: Checkpoint) -> None:
+        """Write the kept state, always in 32 bit."""
+        model = build_model(self._config.model)
+        if state.best_weights is not None:
+            weights: Sequence[np.ndarray] = state.best_weights
+        else:
+            with averaged_weights(self._model, self._settings.ema > 0):
+                weights = copy_arrays(self._model.weights)
+        assign_arrays(model.weights, weights, "the kept weights")
+        write_atomically(self._run.path("model.keras"), model.save)
+        write_atomically(self._run.path("model.weights.h5"), model.save_weights)
 
 
-def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
-    """Let dropout depend on (seed, epoch) alone; Keras does not save its generators' state."""
-    for variable in model.non_trainable_variables:
-        if variable.path.endswith("seed_generator_state"):
-            variable.assign(np.array([seed, epoch], dtype=np.uint32))
-
-
-def _validate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    parts = [model.predict_on_batch(images[i : i + 32]) for i in range(0, len(images), 32)]
-    probabilities = np.concatenate(parts)[:, 0]
+def describe_validation(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """The validation columns of the history; the AUC is NaN where a class is missing."""
+    decisions, positive = probabilities >= _THRESHOLD, labels == 1
+    auc = estimate_auc(labels, probabilities).value
     return {
         "val_loss": binary_crossentropy(labels, probabilities),
-        "val_accuracy": float(((probabilities >= 0.5) == labels).mean()),
-        "val_auc": estimate_auc(labels, probabilities).value or 0.0,
+        "val_accuracy": float((decisions == positive).mean()),
+        "val_auc": math.nan if auc is None else auc,
+        "val_tp": int((decisions & positive).sum()),
+        "val_fp": int((decisions & ~positive).sum()),
+        "val_tn": int((~decisions & ~positive).sum()),
+        "val_fn": int((~decisions & positive).sum()),
     }
+
+
+def append_row(history: pd.DataFrame, row: dict[str, float]) -> pd.DataFrame:
+    """The history with one epoch more."""
+    new = pd.DataFrame([row])[list(HISTORY_COLUMNS)]
+    return new if history.empty else pd.concat([history, new], ignore_index=True)
+
+
+def _weigh_classes(labels: np.ndarray, settings: TrainingConfig) -> np.ndarray | None:
+    """Weights of the negative and the positive class, one on average over the images."""
+    if settings.class_weights == "none":
+        return None
+    counts = np.bincount(labels, minlength=2)
+    return np.asarray(len(labels) / (2 * np.maximum(counts, 1)), dtype=np.float32)
 
 
 def _check_finite(row: dict[str, float], settings: TrainingConfig) -> None:
@@ -176,64 +316,7 @@ def _check_finite(row: dict[str, float], settings: TrainingConfig) -> None:
         )
 
 
-def _has_lost_patience(history: pd.DataFrame, settings: TrainingConfig) -> bool:
-    if settings.early_stopping_patience == 0 or history.empty:
-        return False
-    best_epoch = int(history["epoch"][history["val_loss"].idxmin()])
-    return int(history["epoch"].max()) - best_epoch >= settings.early_stopping_patience
-
-
 def _count_unbroken(history: pd.DataFrame) -> int:
     """How many epochs the history holds without a gap."""
     is_next = history["epoch"].to_numpy() == np.arange(1, len(history) + 1)
     return int(is_next.argmin()) if not is_next.all() else len(history)
-
-
-def _restore(run: Run, config: RunConfig, num_known_epochs: int) -> tuple[keras.Model, int]:
-    """The model after its last finished epoch that the history knows, and how many those are."""
-    for path in sorted(run.path("checkpoints").glob("epoch-*.keras"), reverse=True):
-        epoch = int(path.stem.removeprefix("epoch-"))
-        if epoch > num_known_epochs:
-            continue
-        try:
-            model = keras.saving.load_model(path)
-        except (OSError, ValueError, KeyError) as error:
-            print(f"Checkpoint {path.name} is damaged, trying the one before: {error}")
-            continue
-        return model, epoch
-    model = build_model(config.model)
-    compile_model(model, config.training)
-    return model, 0
-
-
-def _save_checkpoint(run: Run, model: keras.Model, epoch: int) -> None:
-    """Weights and optimizer; the file's name is the epoch, and all else follows from that."""
-    directory = run.path("checkpoints")
-    directory.mkdir(exist_ok=True)
-    _save(model, directory / f"epoch-{epoch:05d}.keras")
-    for old in sorted(directory.glob("epoch-*.keras"))[:-_NUM_CHECKPOINTS]:
-        old.unlink()
-
-
-def _save(model: keras.Model, path: Path) -> None:
-    write_atomically(path, lambda temporary: model.save(temporary))
-
-
-def _weights_path(run: Run) -> Path:
-    return run.path("model.weights.h5")
-
-
-def _cut_history(run: Run, finished_epochs: int) -> pd.DataFrame:
-    """Drop rows of epochs that the checkpoint does not know; they are trained again."""
-    history = run.read_history()
-    history = history[history["epoch"] <= finished_epochs].reset_index(drop=True)
-    write_atomically(run.path("history.csv"), lambda path: history.to_csv(path, index=False))
-    return history
-
-
-def _append_history(run: Run, history: pd.DataFrame, row: dict[str, float]) -> pd.DataFrame:
-    with run.path("history.csv").open("a", encoding="utf-8") as file:
-        file.write(",".join(repr(row[name]) for name in HISTORY_COLUMNS) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return pd.concat([history, pd.DataFrame([row])[list(HISTORY_COLUMNS)]], ignore_index=True)

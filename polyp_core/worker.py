@@ -1,77 +1,35 @@
-"""The process that trains one run: `python -m polyp_core.worker RUN_DIR`.
+"""The process that works on one run: `python -m polyp_core.worker RUN_DIR`.
 
-It trains, converts and evaluates, and says in status.json how far it is. It holds the run's lock
-for its whole life; no other proof of life exists.
+It waits for its turn, trains, converts and evaluates, and says in status.json how far it is. It
+holds the run's lock for its whole life; no other proof of life exists. It may be killed at any
+moment: every file is whole, and the next worker goes on exactly.
 """
 
-import platform
+import os
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from filelock import Timeout
 
-from polyp_core import __version__
+from polyp_core import queueing
+from polyp_core.config import RunConfig
+from polyp_core.dataset import Index
+from polyp_core.environment import describe_environment
 from polyp_core.errors import PolypError
+from polyp_core.image_store import open_images
+from polyp_core.reporting import Reporter, WorkStopped
 from polyp_core.runs import Run
+from polyp_core.workspace import get_cache_dir, get_queue_dir
 
 _WAIT_FOR_LOCK_S = 5.0  # a page that looks whether a worker lives holds it for a moment
-_WRITE_EVERY_S = 0.25
-_PACE_WINDOW_S = 10.0
-
-
-class Pace:
-    """Images a second and the time left, from the last ten seconds."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def update(self, now_s: float, images_trained: int, images_in_all: int) -> dict[str, float]:
-        """`images_per_s` and `remaining_s`; nothing until there are two points to compare.
-
-        The first point is taken after the first step, which builds the network and is no measure.
-        """
-        self._seen.append((now_s, images_trained))
-        while now_s - self._seen[0][0] > _PACE_WINDOW_S and len(self._seen) > 2:
-            self._seen.popleft()
-        start_s, start_images = self._seen[0]
-        if now_s <= start_s or images_trained <= start_images:
-            return {}
-        rate = (images_trained - start_images) / (now_s - start_s)
-        return {
-            "images_per_s": round(rate, 1),
-            "remaining_s": round((images_in_all - images_trained) / rate, 1),
-        }
-
-
-class StatusWriter:
-    """Gathers what is reported and writes it to status.json, at most four times a second."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._values: dict[str, Any] = {"started_at": time.time()}
-        self._written_at = 0.0
-        self._pace = Pace()
-
-    def report(self, **values: Any) -> None:  # noqa: ANN401 - plain JSON values
-        """Update some values; where images were trained, the pace as well."""
-        self._values |= values
-        if "images_trained" in values:
-            self._values |= self._pace.update(
-                time.monotonic(), values["images_trained"], values["images_in_all"]
-            )
-        if time.monotonic() - self._written_at >= _WRITE_EVERY_S:
-            self.write()
-
-    def write(self, **values: Any) -> None:  # noqa: ANN401 - plain JSON values
-        """Update some values and write now."""
-        self._values |= values | {"updated_at": time.time()}
-        self._run.write_json("status.json", self._values)
-        self._written_at = time.monotonic()
+_PATIENCE_S = 1.2  # after a stop, before the process ends without finishing its step
+_ENDS_HARD_S = 30.0  # the same once the state is being written
 
 
 def main(run_dir: Path) -> int:
@@ -84,62 +42,134 @@ def main(run_dir: Path) -> int:
     except Timeout:
         print(f"Another worker has the run '{run.name}'; nothing done.")
         return 1
+    finally:
+        queueing.remove_ticket(get_queue_dir(), run)
 
 
 def _work(run: Run) -> int:
     # Being asked politely to end is the same as being asked to stop.
     signal.signal(signal.SIGTERM, lambda *_: run.path("stop").touch())
-    for left_over in run.directory.glob(".writing-*"):  # of a worker that was killed
-        left_over.unlink()
-    status = StatusWriter(run)
-    status.write(state="running", message="Starting TensorFlow, about 5 s")
+    for left_over in run.directory.rglob(".writing-*"):  # of a worker that was killed
+        left_over.unlink(missing_ok=True)
+    reporter = Reporter(run)
+    threading.Thread(target=_end_hard, args=(run, reporter), daemon=True).start()
     try:
-        return _train_and_evaluate(run, status)
+        reporter.reserve_room()
+        slots = int(os.environ.get("POLYP_SLOTS", "1"))
+        if slots:
+            slot = queueing.wait_for_slot(get_queue_dir(), run, slots, reporter.report_waiting)
+            try:
+                return _train_and_evaluate(run, reporter)
+            finally:
+                slot.release()
+        return _train_and_evaluate(run, reporter)
+    except WorkStopped:
+        reporter.end("stopped", "Stopped")
     except PolypError as error:
-        status.write(state="failed", message=str(error))
+        reporter.end("failed", str(error))
+    except OSError as error:
+        traceback.print_exc()
+        reporter.end("failed", _say_disk_error(run, error))
     except Exception as error:  # noqa: BLE001 - the only broad one: a run must not end silently
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:500]
-        status.write(state="failed", message=f"Unexpected error, see worker.log. {reason}")
+        reporter.end("failed", f"Unexpected error, see worker.log. {reason}")
     return 1
 
 
-def _train_and_evaluate(run: Run, status: StatusWriter) -> int:
-    from polyp_core.evaluation import evaluate_run
-    from polyp_core.pipeline import load_images
-    from polyp_core.serving import write_serving_model
-    from polyp_core.training import TrainingStopped, train
-
+def _train_and_evaluate(run: Run, reporter: Reporter) -> int:
+    reporter.begin("Starting TensorFlow, about 5 s")
     config, index = run.read_config(), run.read_index()
-    run.write_json("environment.json", _describe_environment())
-    try:
-        train(run, config, index, status.report)
-    except TrainingStopped:
-        status.write(state="stopped", message="Stopped")
-        return 1
-    status.write(message="Converting the model for predictions")
-    write_serving_model(run, load_images(index, index.select("validation")[:200], config))
-    status.write(message="Testing on the validation images")
-    evaluate_run(run, index)
-    status.write(state="finished", message="Finished", remaining_s=0)
+    with ThreadPoolExecutor(1) as pool:  # the images are read while TensorFlow is imported
+        opening = pool.submit(_open_images, index, config, reporter)
+        started = time.monotonic()
+        from polyp_core.evaluation import evaluate_run
+        from polyp_core.serving import write_serving_model
+        from polyp_core.training import Trainer
+
+        reporter.note_time("import", started)
+        _note_environment(run)
+        images = _wait_for(opening, reporter)
+    if run.read_task() == "find-rate":
+        from polyp_core.rate_finder import find_rate
+
+        find_rate(run, config, index, images, reporter.report)
+        reporter.end("finished", "Finished")
+        return 0
+    brightest = _find_brightest(images, index)
+    reporter.report(brightest_level=brightest)
+    Trainer(run, config, index, images, reporter.report).train()
+    reporter.write(message="Converting the model for predictions")
+    validation = index.select("validation").index.to_numpy()
+    write_serving_model(run, np.asarray(images[validation[:200]]))
+    reporter.write(message="Testing on the validation images")
+    evaluate_run(run, index, images)
+    reporter.end("finished", "Finished")
+    run.delete_checkpoints()
     return 0
 
 
-def _describe_environment() -> dict[str, Any]:
-    import cv2
-    import keras
-    import numpy
-    import PIL
-    import tensorflow as tf
+def _open_images(index: Index, config: RunConfig, reporter: Reporter) -> np.ndarray:
+    started = time.monotonic()
 
-    packages = {"tensorflow": tf, "keras": keras, "numpy": numpy, "pillow": PIL, "opencv": cv2}
-    return {
-        "polyp_core": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: module.__version__ for name, module in packages.items()},
-        "devices": [device.device_type for device in tf.config.list_physical_devices()],
+    def show(done: int, total: int) -> None:
+        reporter.report(message=f"Reading the images, once: {done} of {total}")
+
+    images = open_images(index, config, get_cache_dir(), show)
+    reporter.note_time("data", started)
+    return images
+
+
+def _wait_for(opening: "Future[np.ndarray]", reporter: Reporter) -> np.ndarray:
+    started = time.monotonic()
+    images = opening.result()
+    reporter.note_time("waited for data", started)
+    return images
+
+
+def _find_brightest(images: np.ndarray, index: Index) -> int:
+    """Of at most two hundred training images, so that it costs nothing."""
+    numbers = index.select("train").index.to_numpy()
+    return int(images[numbers[:: max(1, len(numbers) // 200)]].max())
+
+
+def _note_environment(run: Run) -> None:
+    """Written by the first worker; later ones add what is other with them."""
+    import keras
+
+    now = describe_environment() | {
+        "devices": sorted({name.split(":")[0] for name in keras.distribution.list_devices()})
     }
+    then = run.read_environment()
+    if not then:
+        run.write_json("environment.json", now)
+    elif {**then, "resumed_with": 0} != {**now, "resumed_with": 0}:
+        known = then.get("resumed_with", [])
+        run.write_json("environment.json", {**then, "resumed_with": [*known, now]})
+
+
+def _end_hard(run: Run, reporter: Reporter) -> None:
+    """Obey a stop where the work cannot look up: TensorFlow's import, its conversion, a long step.
+
+    Ending hard is safe at any moment; the next worker goes on from the newest checkpoint.
+    """
+    while not run.path("stop").exists():
+        time.sleep(0.1)
+    asked_at = time.monotonic()
+    while time.monotonic() - asked_at < (_ENDS_HARD_S if reporter.is_stopping else _PATIENCE_S):
+        time.sleep(0.05)
+    reporter.end("stopped", "Stopped")
+    queueing.remove_ticket(get_queue_dir(), run)
+    os._exit(1)
+
+
+def _say_disk_error(run: Run, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return (
+        f"A file of run '{run.name}' cannot be written or read ({reason}). Expected room on the "
+        "disk and a folder that may be written. Every finished epoch is kept: make room, then "
+        "resume."
+    )
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
 from polyp_core.errors import RunError
 from polyp_core.phantom import write_demo_data
-from polyp_core.runs import Run, list_runs, open_run
-from polyp_core.words import get_main_level
+from polyp_core.runs import Run, open_run
+from polyp_core.summaries import list_summaries
 
 _drawing = threading.Lock()
 DEMO_RUN = Run(Path(__file__).parent / "demo_run")
@@ -17,6 +19,21 @@ DEMO_RUN = Run(Path(__file__).parent / "demo_run")
 def get_runs_dir() -> Path:
     """Where runs are written: `runs` in $POLYP_WORKSPACE, which defaults to ./workspace."""
     return _get_workspace_dir() / "runs"
+
+
+def get_studies_dir() -> Path:
+    """Where studies are written: many runs that belong together."""
+    return _get_workspace_dir() / "studies"
+
+
+def get_rates_dir() -> Path:
+    """Where searches for a learning rate are written."""
+    return _get_workspace_dir() / "rates"
+
+
+def get_queue_dir() -> Path:
+    """Where runs wait for their turn."""
+    return _get_workspace_dir() / "queue"
 
 
 def get_cache_dir() -> Path:
@@ -56,19 +73,17 @@ def has_demo_data() -> bool:
 
 def list_finished_runs(runs_dir: Path) -> list[Run]:
     """Runs that can predict, the newest first, and last the demo model that ships."""
-    finished = [run for run in list_runs(runs_dir) if run.read_status()["state"] == "finished"]
-    return [*finished, DEMO_RUN]
+    return [*(Run(runs_dir / name) for name in _select_finished(runs_dir)["name"]), DEMO_RUN]
 
 
 def find_best_run(runs_dir: Path) -> Run:
     """The finished run with the highest lower bound of accuracy: good, and surely so."""
-
-    def get_lower_bound(run: Run) -> float:
-        metrics = run.read_metrics()
-        return get_main_level(metrics)[0]["accuracy"]["low"] or 0.0 if metrics else 0.0
-
-    own = list_finished_runs(runs_dir)[:-1]
-    return max(own, key=get_lower_bound, default=DEMO_RUN)
+    finished = _select_finished(runs_dir)
+    if finished.empty:
+        return DEMO_RUN
+    # Of equals the newest; a run that is not evaluated comes last.
+    best = finished["accuracy_low"].fillna(0.0).idxmax()
+    return Run(runs_dir / finished.loc[best, "name"])
 
 
 def find_run(text: str) -> Run:
@@ -89,6 +104,11 @@ def find_run(text: str) -> Run:
         f"There is no run '{text}', neither as a folder nor in '{get_runs_dir()}'. "
         "`python -m polyp_core runs` lists the runs there are; 'demo' is the model that ships."
     )
+
+
+def _select_finished(runs_dir: Path) -> pd.DataFrame:
+    summaries = list_summaries(runs_dir)
+    return summaries[summaries["state"] == "finished"]
 
 
 def _get_workspace_dir() -> Path:

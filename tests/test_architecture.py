@@ -11,12 +11,14 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "words", "config", "presets", "dicom", "region", "images", "annotations",
     "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
-    "phantom", "imaging_effects", "augmentation", "metrics", "audit", "runs", "workspace", "jobs",
-    "prediction", "evaluation",
+    "phantom", "imaging_effects", "augmentation", "metrics", "audit", "schedules", "runs",
+    "summaries", "workspace", "environment", "doctor", "checkup", "queueing", "jobs", "prediction",
+    "evaluation", "image_store", "study", "reporting", "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
-    "pipeline", "models", "training", "serving", "worker", "__main__", "demo_model",
+    "pipeline", "models", "training", "rate_finder", "serving", "worker", "study_worker",
+    "run_commands", "study_commands", "__main__", "demo_model",
 ]  # fmt: skip
-HEAVY = {"models", "training", "serving", "worker"}
+HEAVY = {"models", "training", "rate_finder", "serving", "worker", "study_worker"}
 CORE = sorted((ROOT / "polyp_core").rglob("*.py"))
 SCREENS = [ROOT / "app.py", *(ROOT / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]
 

@@ -16,6 +16,7 @@ from ui.findings import show_clean_split, show_counts, show_findings, show_verdi
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
 from ui.link import read_link, write_link
 from ui.pictures import get_class_colours, is_dark, show_image, show_row
+from ui.queue_view import list_active_runs, watch_queue
 from ui.readers import (
     classify,
     draw_demo_data,
@@ -28,7 +29,10 @@ from ui.readers import (
     read_picture,
 )
 from ui.region import outline, show_region
+from ui.run_table import show_runs
+from ui.run_view import show_run
 from ui.samples import GRID_SIZES, VIEWS, show_augmentation
+from ui.settings_form import show_form, take_settings
 from ui.sources import has_folder, show_source_choice, take_next_source
 from ui.words import escape
 
@@ -50,6 +54,7 @@ __all__ = [
     "get_preset_name",
     "has_folder",
     "is_dark",
+    "list_active_runs",
     "list_changes",
     "list_demo_pictures",
     "load_audit",
@@ -64,16 +69,21 @@ __all__ = [
     "show_counts",
     "show_credentials",
     "show_findings",
+    "show_form",
     "show_image",
     "show_notice",
     "show_preset_choice",
     "show_problem",
     "show_region",
     "show_row",
+    "show_runs",
+    "show_run",
     "show_setting",
     "show_settings",
     "show_source_choice",
     "show_verdict",
     "take_next_source",
+    "take_settings",
+    "watch_queue",
     "write_link",
 ]

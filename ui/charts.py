@@ -14,70 +14,9 @@ DRAWING_PX = 340
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
-def draw_curves(
-    history: pd.DataFrame, name: str, title: str, num_epochs: int, *, is_dark: bool
-) -> go.Figure:
-    """Training (thin) and validation (thick) over the epochs, the best validation epoch marked.
-
-    Args:
-        history: As `Run.read_history`; may be empty.
-        name: "loss" or "accuracy".
-        title: Of the vertical axis.
-        num_epochs: Of the whole run, so that the axis does not move while it trains.
-        is_dark: Of the visitor's theme.
-    """
-    accent, grey = _get_line_colours(is_dark)
-    is_share = name == "accuracy"
-    figure = go.Figure()
-    for column, label, colour, width in (
-        (name, "training", grey, 1.5),
-        (f"val_{name}", "validation", accent, 3),
-    ):
-        figure.add_scatter(
-            x=history["epoch"],
-            y=history[column],
-            # The name stands at the line's end, so there is no legend to look up.
-            mode="lines+markers+text" if len(history) < 3 else "lines+text",
-            text=[""] * (len(history) - 1) + [f" {label}"],
-            textposition="middle right",
-            textfont={"color": colour},
-            cliponaxis=False,
-            line={"color": colour, "width": width},
-            hovertemplate=f"epoch %{{x}}<br>{label} %{{y:{'.0%' if is_share else '.3f'}}}"
-            "<extra></extra>",
-        )
-    if not history.empty:
-        best = history.loc[history["val_loss"].idxmin()]
-        figure.add_scatter(
-            x=[best["epoch"]],
-            y=[best[f"val_{name}"]],
-            mode="markers+text",
-            text=["best"],
-            textposition="bottom center" if is_share else "top center",
-            textfont={"color": accent},
-            cliponaxis=False,
-            marker={"color": accent, "size": 11, "symbol": "circle-open", "line": {"width": 2.5}},
-            hovertemplate="epoch %{x}: lowest validation loss<extra></extra>",
-        )
-    figure.update_layout(
-        _get_layout(is_dark),
-        height=300,
-        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
-        yaxis={"title": title, "tickformat": ".0%" if is_share else ".2~f"},
-        showlegend=False,
-        margin={"l": 0, "r": 76, "t": 12, "b": 0},
-        uirevision="fixed",
-    )
-    if is_share or history.empty:
-        figure.update_yaxes(range=[0, 1.02])
-    else:
-        figure.update_yaxes(rangemode="tozero")
-    return figure
-
-
 def draw_small_curve(history: pd.DataFrame, *, is_dark: bool) -> go.Figure:
     """Validation accuracy over the epochs, without axes: a picture of learning."""
-    accent, _ = _get_line_colours(is_dark)
+    accent, _ = get_line_colours(is_dark)
     figure = go.Figure(
         go.Scatter(
             x=history["epoch"],
@@ -87,7 +26,7 @@ def draw_small_curve(history: pd.DataFrame, *, is_dark: bool) -> go.Figure:
             hovertemplate="epoch %{x}: validation accuracy %{y:.0%}<extra></extra>",
         )
     )
-    figure.update_layout(_get_layout(is_dark), height=230, showlegend=False)
+    figure.update_layout(get_layout(is_dark), height=230, showlegend=False)
     figure.update_xaxes(title="Epoch", nticks=5)
     figure.update_yaxes(title="Validation accuracy", tickformat=".0%", range=[0, 1.02])
     return figure
@@ -122,7 +61,7 @@ def draw_counts(
             hovertemplate=f"%{{y}}: %{{x}} {html.escape(name)}<extra></extra>",
         )
     figure.update_layout(
-        _get_layout(is_dark),
+        get_layout(is_dark),
         barmode="stack",
         bargap=0.25,
         height=40 + 44 * len(splits),
@@ -155,7 +94,7 @@ def draw_picture(picture: np.ndarray, *, is_dark: bool) -> go.Figure:
         layer="below", yanchor="top",
     )  # fmt: skip
     figure.update_layout(
-        _get_layout(is_dark),
+        get_layout(is_dark),
         dragmode="select",
         newselection={"line": {"color": "#2FA898", "width": 3, "dash": "solid"}},
         activeselection={"fillcolor": "#2FA898", "opacity": 0.15},
@@ -196,7 +135,7 @@ def draw_probability(
         x=threshold, line={"color": "#E8E8E8" if is_dark else "#1F1F1F", "width": 2, "dash": "dot"}
     )
     figure.update_layout(
-        _get_layout(is_dark),
+        get_layout(is_dark),
         barmode="overlay",
         height=70,
         showlegend=False,
@@ -213,12 +152,13 @@ def draw_probability(
     return figure
 
 
-def _get_line_colours(is_dark: bool) -> tuple[str, str]:
+def get_line_colours(is_dark: bool) -> tuple[str, str]:
     """The accent (validation) and a grey (training); never a class colour."""
     return ("#2FA898", "#9A9A9A") if is_dark else ("#00776A", "#8A8A8A")
 
 
-def _get_layout(is_dark: bool) -> dict[str, object]:
+def get_layout(is_dark: bool) -> dict[str, object]:
+    """What all figures have in common."""
     return {
         "margin": {"l": 0, "r": 8, "t": 8, "b": 0},
         "paper_bgcolor": "rgba(0,0,0,0)",

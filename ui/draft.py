@@ -7,7 +7,10 @@ import streamlit as st
 
 from polyp_core import workspace
 from polyp_core.config import AugmentConfig, DataConfig, RunConfig, Section
+from polyp_core.config.settings import parse_value
+from polyp_core.errors import ConfigError
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
+from ui.words import escape
 
 
 def get_preset_name() -> str:
@@ -96,11 +99,24 @@ def show_preset_choice(label: str) -> None:
     )
 
 
-def show_settings(section_name: str, leave_out: tuple[str, ...] = ()) -> None:
-    """A widget for every setting of a section that has one."""
-    grid = st.grid(3)
+def load_settings(config: RunConfig) -> None:
+    """Set every setting to a configuration's, but not the images it was made for."""
+    choose_preset(config.preset if config.preset in PRESETS else get_preset_name())
+    base = PRESETS[get_preset_name()].config
+    for section_name in ("augmentation", "model", "training"):
+        for item in fields(getattr(base, section_name)):
+            value = getattr(getattr(config, section_name), item.name)
+            if value != getattr(getattr(base, section_name), item.name):
+                put_setting(section_name, item.name, value)
+    for name in ("region", "region_box"):
+        put_setting("data", name, getattr(config.data, name))
+
+
+def show_settings(section_name: str, only: tuple[str, ...] | None = None) -> None:
+    """A widget for every setting of a section, or for some of them."""
+    grid = st.grid(3, min_column_width=180)
     for item in fields(getattr(RunConfig(), section_name)):
-        if item.name not in leave_out:
+        if only is None or item.name in only:
             with grid:
                 show_setting(section_name, item.name)
 
@@ -115,7 +131,9 @@ def show_setting(section_name: str, name: str) -> None:
     label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] and not is_part else "")
     st.session_state.setdefault(key, getattr(section, name))
     options: dict[str, Any] = {"key": key, "help": limits["help"], "persist_state": "session"}
-    if item.type is bool:
+    if item.type == tuple[int, ...]:
+        _show_numbers(label, key, limits["help"])
+    elif item.type is bool:
         st.toggle(label, **options, wrap=True)
     elif limits["choices"]:
         st.selectbox(label, limits["choices"], **options)
@@ -133,6 +151,23 @@ def show_setting(section_name: str, name: str) -> None:
         st.slider(label, limits["low"], limits["high"], step=step, format=form, **options)
 
 
+def _show_numbers(label: str, key: str, help_text: str) -> None:
+    """A text field for several whole numbers; the setting itself is kept as numbers."""
+    text_key = f"text of {key}"
+
+    def take() -> None:
+        try:
+            st.session_state[key] = parse_value(st.session_state[text_key], tuple[int, ...], label)
+        except ConfigError as error:
+            st.session_state["problem"] = str(error)
+
+    st.session_state[text_key] = ", ".join(map(str, st.session_state[key]))
+    st.text_input(label, key=text_key, help=help_text, on_change=take)
+    problem = st.session_state.pop("problem", None)
+    if problem:
+        st.caption(f":red[{escape(problem)}]")
+
+
 def _find_step(span: float) -> float:
     """A step that gives at most a hundred or two places."""
     return next(step for step, least in ((1.0, 19.0), (0.5, 10.0), (0.1, 0.0)) if span > least)
@@ -140,7 +175,7 @@ def _find_step(span: float) -> float:
 
 def list_changes(config: RunConfig) -> list[str]:
     """What differs from the preset, in words such as "Rotation 30 °"."""
-    preset, changes = PRESETS[config.preset].config, []
+    preset, changes = PRESETS.get(config.preset, PRESETS["thesis"]).config, []
     for section_name in ("augmentation", "model", "training"):
         section = getattr(config, section_name)
         for item in fields(section):
@@ -156,6 +191,8 @@ def say_value(value: Any, unit: str) -> str:  # noqa: ANN401 - any plain type
     """A setting's value in words, such as "30 °" or "20 %"."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return f"{', '.join(map(str, value)) or 'none'} {unit}".strip()
     if unit == "part":
         return f"{value * 100:g} %"
     return f"{value:g} {unit}".strip() if isinstance(value, float) else f"{value} {unit}".strip()

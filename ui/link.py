@@ -17,7 +17,7 @@ from ui.frame import show_problem
 MAX_EPOCH = 1000
 _NUMBERS = {"image": 1_000_000, "epoch": MAX_EPOCH}  # the largest of each
 _VIEW = ("view", "size", *_NUMBERS)
-_SECTIONS = ("augmentation", "model", "data")
+_SECTIONS = ("augmentation", "model", "training", "data")
 _MAX_LENGTH = 1000
 
 
@@ -62,14 +62,12 @@ def write_link(*, with_view: bool) -> None:
     if st.session_state.get("source") == "folder":
         shown["folder"] = draft.data.folder
     usual: dict[str, Section] = {"augmentation": preset.augmentation, "model": preset.model,
-             "data": DataConfig(folder=draft.data.folder)}  # fmt: skip
+             "training": preset.training, "data": DataConfig(folder=draft.data.folder)}  # fmt: skip
     for section in _SECTIONS:
         for item in fields(usual[section]):
             value = getattr(getattr(draft, section), item.name)
             if value != getattr(usual[section], item.name):
                 shown[f"{section}.{item.name}"] = _write(value)
-    if draft.training.seed != preset.training.seed:
-        shown["training.seed"] = str(draft.training.seed)
     if with_view:
         shown |= {name: str(st.session_state[name]) for name in _VIEW if name in st.session_state}
     st.session_state["link"] = shown
@@ -86,7 +84,7 @@ def _write(value: object) -> str:
 def _take_settings(texts: dict[str, str]) -> None:
     for key, text in texts.items():
         section, _, name = key.partition(".")
-        if (section not in _SECTIONS and key != "training.seed") or key == "data.folder":
+        if section not in _SECTIONS or key == "data.folder":
             continue
         try:
             changed = RunConfig().with_settings([f"{key}={text[:_MAX_LENGTH]}"])

@@ -18,7 +18,9 @@ from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, fingerprint_folder, read_index
 from polyp_core.images import Picture, crop_picture, decode_picture, fit_image
 from polyp_core.prediction import Classifier, Prediction, load_classifier
-from polyp_core.runs import Run, list_runs
+from polyp_core.queueing import list_active_runs
+from polyp_core.runs import Run
+from polyp_core.words import make_visible
 from ui.pictures import shrink
 
 _SHOW_EVERY_S = 0.2
@@ -182,18 +184,15 @@ def classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction:
 
 
 def find_active_run() -> Run | None:
-    """The run that trains now, whoever started it."""
-    for run in list_runs(workspace.get_runs_dir()):
-        if run.read_status()["state"] in ("queued", "running"):
-            return run
-    return None
+    """The run that trains now, whoever started it, or else the next in the queue."""
+    return next(iter(list_active_runs(workspace.get_queue_dir())), None)
 
 
 def name_run(run: Run) -> str:
-    """What a run is called on the screen."""
+    """What a run is called on the screen: its title, where somebody gave it one."""
     if run == workspace.DEMO_RUN:
         return "Demo model (synthetic images)"
-    return run.name
+    return make_visible(run.read_notes()["title"].strip() or run.name)
 
 
 @st.cache_data(max_entries=200, max_size="200MB", show_spinner=False)

@@ -3,6 +3,16 @@
 from dataclasses import dataclass
 
 from polyp_core.config.settings import check_settings, setting
+from polyp_core.errors import ConfigError
+
+# What can be watched: the column of history.csv, and whether less of it is better.
+MONITORS: dict[str, bool] = {
+    "val_loss": True,
+    "val_accuracy": False,
+    "val_auc": False,
+    "loss": True,
+    "accuracy": False,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,33 +23,90 @@ class TrainingConfig:
         10, "How often every training image is seen.", label="Epochs", low=1, high=10_000
     )
     batch_size: int = setting(
-        4, "Images a step. Small is noisy, large is smooth.", label="Batch size", low=1, high=512
+        4,
+        "Images a step. Small is noisy and slow, large is smooth; 16 is good for some hundred "
+        "images. Worry when it nears the number of training images.",
+        label="Batch size",
+        low=1,
+        high=512,
     )
     optimizer: str = setting(
         "rmsprop",
-        "The rule that turns gradients into steps.",
+        "The rule that turns gradients into steps. AdamW is a good choice; SGD with momentum wants "
+        "a learning rate about ten times as large.",
         label="Optimizer",
-        choices=("rmsprop", "adam", "adamw"),
+        choices=("rmsprop", "adam", "adamw", "sgd"),
     )
     learning_rate: float = setting(
         1e-3,
-        "Size of a step. Ten times too large: the loss jumps. Ten times too small: it creeps.",
+        "Size of a step. Ten times too large: the loss jumps. Ten times too small: it creeps. The "
+        "finder below measures a good value.",
         label="Learning rate",
         low=1e-7,
         high=1.0,
     )
+    momentum: float = setting(
+        0.9,
+        "How much of the last step goes on in the next; used by SGD alone.",
+        label="Momentum",
+        low=0.0,
+        high=0.999,
+    )
     schedule: str = setting(
         "constant",
-        "'cosine' lets the learning rate rise over the first tenth and then fall to zero.",
+        "How the learning rate changes: not at all; 'cosine' falls to zero; 'step' is multiplied "
+        "by the decay after so many epochs; 'plateau' when the watched number has not become "
+        "better for so many epochs.",
         label="Schedule",
-        choices=("constant", "cosine"),
+        choices=("constant", "cosine", "step", "plateau"),
+    )
+    warm_up: float = setting(
+        0.1,
+        "Part of the training over which the rate rises from zero; used by the cosine schedule.",
+        label="Warm-up",
+        unit="part",
+        low=0.0,
+        high=0.5,
+    )
+    decay_epochs: int = setting(
+        10,
+        "After how many epochs the step and the plateau schedule lower the rate.",
+        label="Decay after",
+        unit="epochs",
+        low=1,
+        high=10_000,
+    )
+    decay_factor: float = setting(
+        0.5,
+        "What the step and the plateau schedule multiply the rate by.",
+        label="Decay factor",
+        low=0.01,
+        high=1.0,
     )
     weight_decay: float = setting(
         0.0,
-        "Pulls weights towards zero; used by AdamW alone.",
+        "Pulls weights towards zero in every step, apart from the gradient: against over-fitting. "
+        "0.01 is good with AdamW.",
         label="Weight decay",
         low=0.0,
         high=1.0,
+    )
+    gradient_clip: float = setting(
+        0.0,
+        "Longest gradient, all weights together; longer ones are shortened. 1 tames a loss that "
+        "jumps; 0 clips nothing.",
+        label="Gradient clipping",
+        low=0.0,
+        high=1000.0,
+    )
+    ema: float = setting(
+        0.0,
+        "Moving average of the weights: what is validated and kept is the average over about "
+        "1 / (1 - value) steps. 0.99 smooths a noisy curve; worry when the run has fewer steps "
+        "than that. 0 averages nothing.",
+        label="Weight averaging",
+        low=0.0,
+        high=0.9999,
     )
     label_smoothing: float = setting(
         0.0,
@@ -48,9 +115,24 @@ class TrainingConfig:
         low=0.0,
         high=0.5,
     )
+    class_weights: str = setting(
+        "none",
+        "'balanced' lets both classes count alike in the loss, however many images each has. It "
+        "shifts the probabilities towards the rarer class.",
+        label="Class weights",
+        choices=("none", "balanced"),
+    )
+    monitor: str = setting(
+        "val_loss",
+        "The number that decides which epoch is the best, and when to stop early. The validation "
+        "loss is the steadiest; with few validation images accuracy and AUC move in jumps.",
+        label="Best by",
+        choices=tuple(MONITORS),
+    )
     early_stopping_patience: int = setting(
         0,
-        "Stop after so many epochs without a lower validation loss; 0 never stops early.",
+        "Stop after so many epochs in which the watched number has not become better; 0 never "
+        "stops early.",
         label="Early stopping after",
         unit="epochs",
         low=0,
@@ -58,9 +140,28 @@ class TrainingConfig:
     )
     keep: str = setting(
         "last",
-        "Which state becomes the model: the one with the lowest validation loss, or the last.",
+        "Which state becomes the model: the best one by the watched number, or the last.",
         label="Keep",
         choices=("best", "last"),
+    )
+    milestones: tuple[int, ...] = setting(
+        (10, 100, 250),
+        "Epochs whose validation result is kept for a table, as the thesis has one; those within "
+        "the run count.",
+        label="Milestones",
+        unit="epochs",
+    )
+    mixed_precision: bool = setting(
+        False,
+        "Compute in 16 bit where the device profits: a graphics card does, a processor does not "
+        "and goes on in 32 bit.",
+        label="Mixed precision",
+    )
+    shuffled_labels: bool = setting(
+        False,
+        "A control: the training labels are dealt out at random. What such a run reaches on "
+        "validation is what chance gives; a real run must be clearly better.",
+        label="Shuffled labels",
     )
     seed: int = setting(
         0, "The same number gives the same run on the same machine.", label="Seed",
@@ -69,3 +170,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "training")
+        if any(epoch < 1 for epoch in self.milestones):
+            raise ConfigError(
+                "training.milestones holds an epoch below 1. Expected epochs from 1 on, such as "
+                f"10,100,250. Received: {self.milestones}"
+            )

@@ -3,15 +3,24 @@ import hashlib
 import numpy as np
 import pytest
 
-from polyp_core.config import ModelConfig
+from polyp_core.config import ModelConfig, RunConfig
+from polyp_core.errors import ModelError
 from polyp_core.prediction import Predictor
+from polyp_core.runs import Run
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 
+from polyp_core import serving  # noqa: E402
 from polyp_core.models import FEATURES, build_model  # noqa: E402
-from polyp_core.serving import convert_model  # noqa: E402
+from polyp_core.serving import (  # noqa: E402
+    convert_ensemble,
+    convert_model,
+    write_ensemble_model,
+    write_serving_model,
+)  # fmt: skip
 
+SAVING = "ignore:__array__ implementation:DeprecationWarning"  # of TensorFlow, in Keras
 HEADS = {
     "flatten": ModelConfig(image_size_px=40, channels=3, filters=(4, 8), dense_units=6),
     "average": ModelConfig(
@@ -58,3 +67,81 @@ def test_the_written_model_is_known_by_its_hash_and_was_compared(finished_run):
     assert serving["sha256"] == hashlib.sha256(content).hexdigest()
     assert serving["largest_difference"] < 1e-4
     assert serving["compared_images"] == len(finished_run.read_index().select("validation"))
+
+
+def make_models(head, num_models, policy="float32"):
+    models = []
+    for seed in range(num_models):
+        keras.utils.set_random_seed(seed)
+        keras.config.set_dtype_policy(policy)
+        try:
+            models.append(build_model(HEADS[head]))
+        finally:
+            keras.config.set_dtype_policy("float32")
+    return models
+
+
+@pytest.mark.parametrize("head", list(HEADS))
+def test_an_ensemble_is_the_mean_of_its_members_each_map_on_its_own_scale(head):
+    models, scales = make_models(head, 3), [0.5, 1.0, 4.0]
+    predictor = Predictor(convert_ensemble(models, scales))
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        shape = (40, 40, HEADS[head].channels)
+        image = generator.integers(0, 256, shape).astype(np.uint8)
+        probability, saliency = predictor.predict(image)
+        each = [explain_with_keras(model, image) for model in models]
+        assert probability == pytest.approx(np.mean([p for p, _ in each]), abs=1e-5)
+        expected = np.mean([m / scale for (_, m), scale in zip(each, scales, strict=True)], axis=0)
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(saliency / largest, expected / largest, atol=2e-3)
+
+
+def write_run(directory, head, model):
+    """A run directory with a model, as training leaves it."""
+    run = Run(directory)
+    directory.mkdir()
+    settings = RunConfig(model=HEADS[head]).to_dict()
+    run.write_json("config.json", {"settings": settings, "class_names": ["a", "b"]})
+    model.save(run.path("model.keras"))
+    return run
+
+
+@pytest.mark.filterwarnings(SAVING)
+def test_what_was_trained_in_16_bit_is_served_in_32_bit(tmp_path):
+    (model,) = make_models("average", 1, "mixed_bfloat16")
+    run = write_run(tmp_path / "run", "average", model)
+    images = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 1)).astype(np.uint8)
+    write_serving_model(run, images)
+    plain = build_model(HEADS["average"])
+    plain.set_weights(model.get_weights())
+    predictor = Predictor(run.path("serving.tflite").read_bytes())
+    for image in images:
+        expected, _ = explain_with_keras(plain, image)
+        assert predictor.predict(image)[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.filterwarnings(SAVING)
+def test_an_ensemble_is_written_with_the_mean_threshold_and_refused_if_too_large(
+    tmp_path, monkeypatch
+):
+    images = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 1)).astype(np.uint8)
+    members = []
+    for number, model in enumerate(make_models("average", 2)):
+        run = write_run(tmp_path / f"run-{number}", "average", model)
+        write_serving_model(run, images)
+        run.write_json("serving.json", run.read_serving() | {"threshold": 0.4 + 0.2 * number})
+        members.append(run)
+    whole = Run(tmp_path / "whole")
+    whole.directory.mkdir()
+    write_ensemble_model(whole, members, images)
+    values = whole.read_serving()
+    content = whole.path("serving.tflite").read_bytes()
+    assert values["sha256"] == hashlib.sha256(content).hexdigest()
+    assert values["threshold"] == pytest.approx(0.5)
+    assert values["largest_difference"] <= 1e-4
+    assert 0.2 < values["saliency_scale"] < 1.5  # of maps that are about 1 at their strongest
+
+    monkeypatch.setattr(serving, "MAX_ENSEMBLE_BYTES", 1000)
+    with pytest.raises(ModelError, match=r"^The ensemble of 2 models would have 0 MB\. Expected"):
+        write_ensemble_model(whole, members, images)

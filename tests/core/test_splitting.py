@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyp_core.splitting import divide, draw_test, find_units
+from polyp_core.errors import DatasetError
+from polyp_core.splitting import divide, divide_folds, draw_test, find_units
 
 
 def make_images(groups: list[str], labels: list[int], splits: list[str] | None = None):
@@ -114,3 +115,115 @@ def test_each_class_has_something_on_both_sides_even_of_two():
     for seed in range(20):
         split = divide(images, 0.25, seed)
         assert sorted(split[:2]) == sorted(split[2:]) == ["train", "validation"]
+
+
+def make_cohort(seed: int, num_patients: int = 40) -> pd.DataFrame:
+    """Patients of one to nine images; a third positive, a few with images of both classes."""
+    generator = np.random.default_rng(seed)
+    groups, labels = [], []
+    for patient in range(num_patients):
+        size = int(generator.integers(1, 10))
+        groups += [f"p{patient:02}"] * size
+        of_patient = np.full(size, int(patient % 3 == 0))
+        if patient % 7 == 0:
+            of_patient[: size // 2] ^= 1
+        labels += of_patient.tolist()
+    return make_images(groups, labels)
+
+
+@pytest.mark.parametrize("num_folds", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(10))
+def test_folds_part_no_patient_and_each_holds_both_classes(seed, num_folds):
+    cohort = make_cohort(seed)
+    dealt = cohort.assign(fold=divide_folds(cohort, num_folds, seed))
+    assert (dealt.groupby("group")["fold"].nunique() == 1).all()
+    table = pd.crosstab(dealt["fold"], dealt["label"])
+    assert table.index.tolist() == list(range(1, num_folds + 1))
+    assert (table > 0).all().all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_folds_differ_by_no_more_than_the_largest_patient(seed):
+    # Known of this greedy rule: of pure units, the fullest fold was the emptiest before its last.
+    cohort = make_cohort(seed)
+    cohort = cohort[cohort.groupby("group")["label"].transform("nunique") == 1]
+    cohort = cohort.reset_index(drop=True)
+    dealt = cohort.assign(fold=divide_folds(cohort, 5, seed))
+    for _, rows in dealt.groupby("label"):
+        sizes = rows.groupby("fold").size()
+        assert sizes.max() - sizes.min() <= rows.groupby("group").size().max()
+
+
+def test_folds_are_as_even_as_those_of_scikit_learn():
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    def measure_unevenness(images: pd.DataFrame, folds: list[int]) -> float:
+        return float(pd.crosstab(pd.Series(folds), images["label"]).std(ddof=0).sum())
+
+    ours, theirs = [], []
+    for seed in range(30):
+        cohort = make_cohort(seed)
+        ours.append(measure_unevenness(cohort, divide_folds(cohort, 5, seed)))
+        folds = np.zeros(len(cohort), int)
+        splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+        parts = splitter.split(cohort, cohort["label"], cohort["group"])
+        for number, (_, positions) in enumerate(parts, start=1):
+            folds[positions] = number
+        theirs.append(measure_unevenness(cohort, folds.tolist()))
+    assert np.mean(ours) <= np.mean(theirs)
+
+
+def test_folds_of_equal_patients_are_equal(images):
+    dealt = images.assign(fold=divide_folds(images, 5, 3))
+    assert (dealt.groupby(["fold", "label"]).size() == 12).all()
+
+
+def test_folds_by_hand():
+    # Sizes 5, 3, 2 of each class in two folds: 5 here, 3 + 2 there, whatever the seed.
+    images = make_units(2, 5, 3)
+    for seed in range(10):
+        dealt = images.assign(fold=divide_folds(images, 2, seed)).drop_duplicates("group")
+        fold = dealt.set_index("group")["fold"]
+        for label in (0, 1):
+            assert fold[f"c{label}p0"] == fold[f"c{label}p2"] != fold[f"c{label}p1"]
+
+
+def test_folds_hold_both_classes_where_every_patient_has_both():
+    images = make_images([f"p{i // 2}" for i in range(12)], [0, 1] * 6)
+    for seed in range(10):
+        dealt = images.assign(fold=divide_folds(images, 3, seed))
+        assert (dealt.groupby(["fold", "label"]).size() == 2).all()
+
+
+def test_folds_are_decided_by_the_seed_and_not_by_the_order_of_the_images(images):
+    assert divide_folds(images, 5, 1) == divide_folds(images, 5, 1) != divide_folds(images, 5, 2)
+    shuffled = images.sample(frac=1, random_state=0)
+    again = divide_folds(shuffled.reset_index(drop=True), 5, 1)
+    assert list(pd.Series(again, index=shuffled.index).sort_index()) == divide_folds(images, 5, 1)
+
+
+def test_copies_and_given_pairs_are_of_one_fold(images):
+    images.loc[[0, 50], "sha256"] = "same"
+    for seed in range(20):
+        folds = divide_folds(images, 4, seed, np.array([[50, 100]]))
+        assert (
+            len({folds[i] for i in range(120) if images["group"][i] in ("p00", "p16", "p33")}) == 1
+        )
+
+
+def test_test_images_and_what_is_tied_to_them_are_of_no_fold(images):
+    images.loc[0, "split"] = "test"
+    folds = divide_folds(images, 5, 0, np.array([[2, 3]]))
+    assert [i for i, fold in enumerate(folds) if fold == 0] == [0, 1, 2, 3, 4, 5]
+
+
+def test_more_folds_than_patients_of_a_class_are_refused():
+    images = make_images(["a", "b", "c", "c", "d", "e", "f"], [1, 1, 1, 1, 0, 0, 0])
+    assert set(divide_folds(images, 3, 0)) == {1, 2, 3}
+    with pytest.raises(DatasetError) as raised:
+        divide_folds(images, 4, 0)
+    assert str(raised.value) == (
+        "There are too few images for 4 folds: those of one class come from 3 patients (or image, "
+        "where patients are unknown; near-copies count as one). Expected at least one for each "
+        "fold and class. Use fewer folds, or add images. Received: num_folds=4"
+    )

@@ -1,0 +1,60 @@
+"""What computes: versions and machine. Known without importing any of it."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from polyp_core import __version__
+from polyp_core.errors import RunError
+from polyp_core.runs import Run
+
+# Another version of one of these may change the last bit of a result.
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, platform and number of processors."""
+    return {
+        "polyp_core": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "packages": {name: _find_version(name) for name in PACKAGES},
+    }
+
+
+def list_changes(run: Run) -> list[str]:
+    """What computes otherwise here than where a run was started, such as "keras 3.14 → 3.15"."""
+    then, now = run.read_environment(), describe_environment()
+    if not then:
+        return []
+    before = {"polyp_core": then.get("polyp_core"), **then.get("packages", {})}
+    after = {"polyp_core": now["polyp_core"], **now["packages"]}
+    return [
+        f"{name} {before[name]} → {after[name]}"
+        for name in after
+        if name in before and before[name] != after[name]
+    ]
+
+
+def check_unchanged(run: Run) -> None:
+    """Refuse what would not go on exactly.
+
+    Raises:
+        RunError: If another version would compute the rest of a run.
+    """
+    changes = list_changes(run)
+    if changes:
+        raise RunError(
+            f"Run '{run.name}' was started with other versions ({', '.join(changes)}), so the rest "
+            "might differ from an unbroken run. Expected the same. Install those, or resume all "
+            "the same (--accept-changes): it is noted in the run's environment.json."
+        )
+
+
+def _find_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,177 @@
+"""What a worker says of itself: status.json, the last batch as a picture, pace, memory."""
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+
+from polyp_core.runs import Run, write_atomically
+from polyp_core.summaries import summarise_run
+
+_WRITE_EVERY_S = 0.25
+_SHOW_BATCH_EVERY_S = 2.0
+_LOOK_FOR_STOP_EVERY_S = 0.05
+_PACE_WINDOW_S = 10.0
+_NUM_SHOWN = 8  # images of a batch
+_SIDE_PX = 128  # of each of them
+_RESERVE_BYTES = 1 << 16
+
+
+class WorkStopped(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """Somebody asked the worker to stop."""
+
+
+class Pace:
+    """Images a second and the time left, from the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def update(self, now_s: float, images_trained: int, images_in_all: int) -> dict[str, float]:
+        """`images_per_s` and `remaining_s`; nothing until there are two points to compare.
+
+        The first point is taken after the first step, which builds the network and is no measure.
+        """
+        self._seen.append((now_s, images_trained))
+        while now_s - self._seen[0][0] > _PACE_WINDOW_S and len(self._seen) > 2:
+            self._seen.popleft()
+        start_s, start_images = self._seen[0]
+        if now_s <= start_s or images_trained <= start_images:
+            return {}
+        rate = (images_trained - start_images) / (now_s - start_s)
+        return {
+            "images_per_s": round(rate, 1),
+            "remaining_s": round((images_in_all - images_trained) / rate, 1),
+        }
+
+
+class Reporter:
+    """Gathers what is reported and writes it to status.json, at most four times a second.
+
+    Attributes:
+        is_stopping: Whether the work has heard that it shall stop.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.is_stopping = False
+        self._run = run
+        self._values: dict[str, Any] = {}
+        self._timings: dict[str, float] = {}
+        self._written_at = self._looked_at = self._showed_at = 0.0
+        self._begun_at: float | None = None
+        self._is_first_step = True
+        self._pace = Pace()
+        self._writing = threading.RLock()
+        self._has_ended = False
+
+    def reserve_room(self) -> None:
+        """Hold a little room, so that a full disk can still be told in status.json."""
+        path = self._run.path("reserve")
+        write_atomically(path, lambda new: _write_bytes(new, bytes(_RESERVE_BYTES)))
+
+    def begin(self, message: str) -> None:
+        """The work begins now."""
+        self._begun_at = time.monotonic()
+        asked_at = os.environ.get("POLYP_ASKED_AT")
+        if asked_at is not None:
+            self._timings["until the worker ran"] = round(time.time() - float(asked_at), 3)
+        self.write(state="running", message=message, started_at=time.time())
+
+    def report_waiting(self, num_before: int) -> None:
+        """The run waits; somebody else's is before it."""
+        runs = "1 run" if num_before == 1 else f"{num_before} runs"
+        self.report(state="queued", message=f"Waiting for {runs}")
+
+    def note_time(self, name: str, started: float) -> None:
+        """Keep how long a part of the start took, in s."""
+        self._timings[name] = round(time.monotonic() - started, 3)
+        self._values["timings"] = dict(self._timings)
+
+    def report(self, **values: Any) -> None:  # noqa: ANN401 - plain JSON values
+        """Update some values; where images were trained, the pace as well.
+
+        Args:
+            **values: Plain JSON values, and "batch": images `(n, size, size, channels)` uint8 and
+                their labels, of which a picture is made.
+
+        Raises:
+            WorkStopped: When the run's stop file is there.
+        """
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_FOR_STOP_EVERY_S:
+            self._looked_at = now
+            if self._run.path("stop").exists():
+                self.is_stopping = True
+                raise WorkStopped
+        batch = values.pop("batch", None)
+        with self._writing:
+            self._values |= values
+            if "images_trained" in values:
+                self._values |= self._pace.update(
+                    now, values["images_trained"], values["images_in_all"]
+                )
+                self._note_first_step(now)
+            if batch is not None and now - self._showed_at >= _SHOW_BATCH_EVERY_S:
+                self._showed_at = now
+                self._values["batch_labels"] = batch[1][:_NUM_SHOWN]
+                _write_batch(self._run, batch[0])
+            if now - self._written_at >= _WRITE_EVERY_S:
+                self.write()
+
+    def write(self, **values: Any) -> None:  # noqa: ANN401 - plain JSON values
+        """Update some values and write now."""
+        with self._writing:
+            if self._has_ended:
+                return
+            self._values |= values | {"updated_at": time.time(), "memory_mb": _measure_memory_mb()}
+            if self._begun_at is not None:
+                self._values["elapsed_s"] = round(time.monotonic() - self._begun_at, 1)
+            self._run.write_json("status.json", self._values)
+            self._written_at = time.monotonic()
+
+    def end(self, state: str, message: str) -> None:
+        """The last word, with what a table of runs shows. The room held back is given up for it."""
+        with self._writing:
+            self._run.path("reserve").unlink(missing_ok=True)
+            if state == "finished":
+                self._values["remaining_s"] = 0
+            self._values |= {"state": state, "message": message}
+            with contextlib.suppress(OSError):  # then the run shows as interrupted
+                self.write(summary=summarise_run(self._run))
+            self._has_ended = True
+
+    def _note_first_step(self, now: float) -> None:
+        if self._is_first_step and self._begun_at is not None:
+            self._is_first_step = False
+            self._timings["until the first step"] = round(now - self._begun_at, 3)
+            self._values["timings"] = dict(self._timings)
+
+
+def _write_batch(run: Run, images: np.ndarray) -> None:
+    """A strip of the first images, as the network saw them."""
+    shown = [
+        cv2.resize(image, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).reshape(
+            _SIDE_PX, _SIDE_PX, -1
+        )
+        for image in images[:_NUM_SHOWN]
+    ]
+    strip = np.concatenate(shown, axis=1)[..., ::-1]
+    content = cv2.imencode(".png", strip)[1].tobytes()
+    write_atomically(run.path("batch.png"), lambda path: _write_bytes(path, content))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _measure_memory_mb() -> int:
+    """Without what is mapped from files, such as the decoded images: that is the system's cache."""
+    memory = psutil.Process().memory_info()
+    return int((memory.rss - getattr(memory, "shared", 0)) / 1e6)

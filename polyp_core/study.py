@@ -1,0 +1,289 @@
+"""A study: one training repeated over folds and seeds, each of them an ordinary run.
+
+study.json  index.csv           written once, by study_jobs; index.csv has the fold as well
+status.json  predictions.csv  metrics.json  worker.log      written by the study's worker
+members/fold-1-seed-0/ …        ordinary runs
+ensemble/                       a run directory that predicts as the mean of all members
+lock  stop                      as in a run
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polyp_core.config import RunConfig
+from polyp_core.dataset import Index
+from polyp_core.errors import ConfigError, RunError
+from polyp_core.metrics import evaluate_predictions
+from polyp_core.runs import Run
+from polyp_core.words import get_main_level
+
+METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc")
+_SHOWN = ("accuracy", "sensitivity", "specificity", "auc")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fold and seed of a study."""
+
+    fold: int
+    seed: int
+    run: Run
+
+    def read_state(self) -> str:
+        """The run's state; "waiting" before it is written."""
+        if not self.run.path("config.json").is_file():
+            return "waiting"
+        return str(self.run.read_status()["state"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study's folder; reads what is there."""
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which is the study's name."""
+        return self.directory.name
+
+    @property
+    def files(self) -> Run:
+        """The folder's lock, status, predictions and metrics, which are kept as those of a run."""
+        return Run(self.directory)
+
+    @property
+    def ensemble(self) -> Run:
+        """What predicts as the mean of all members, once the study is finished."""
+        return Run(self.directory / "ensemble")
+
+    @property
+    def members(self) -> list[Member]:
+        """One for each seed and fold; a seed's folds follow one another."""
+        plan = self.read_plan()
+        return [
+            Member(fold, seed, Run(self.directory / "members" / f"fold-{fold}-seed-{seed}"))
+            for seed in plan["seeds"]
+            for fold in range(1, plan["num_folds"] + 1)
+        ]
+
+    def read_plan(self) -> dict[str, Any]:
+        """What stands in study.json.
+
+        Raises:
+            RunError: If it is missing or damaged.
+        """
+        return _read_plan(self.directory / "study.json")
+
+    def read_config(self) -> RunConfig:
+        """The settings that all members share, but for training.seed.
+
+        Raises:
+            RunError: If they cannot be used.
+        """
+        try:
+            return RunConfig.from_dict(self.read_plan()["settings"])
+        except (ConfigError, TypeError) as error:
+            raise RunError(
+                f"The settings of study '{self.name}' cannot be used: {error} Expected a "
+                "study.json written by this version. Start a new study."
+            ) from error
+
+    def read_index(self) -> Index:
+        """The images with their `fold`: from 1 on where a member validates on them, else 0."""
+        plan, text = self.read_plan(), {"path": str, "group": str, "split": str, "sha256": str}
+        path, source = self.directory / "index.csv", Path(plan["settings"]["data"]["folder"])
+        try:
+            images = pd.read_csv(path, dtype=text, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"The index of study '{self.name}' cannot be read ({error}). Expected the "
+                "index.csv that was written when it started. Start a new study."
+            ) from error
+        return Index(
+            folder=Path(plan["folder"]),
+            class_names=(plan["class_names"][0], plan["class_names"][1]),
+            images=images,
+            unreadable=pd.DataFrame(columns=["path", "reason"]),
+            manifest=source if source != Path(plan["folder"]) else None,
+        )
+
+    def read_status(self) -> dict[str, Any]:
+        """As of a run; besides `num_members` and `num_finished`."""
+        return self.files.read_status()
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """As `summarise` gave it after the last member that ended, or None."""
+        return self.files.read_metrics()
+
+    def read_predictions(self) -> pd.DataFrame:
+        """One row an image that was judged: as of a run, and `num_members`."""
+        return self.files.read_predictions()
+
+    def read_members(self) -> pd.DataFrame:
+        """One row a member: name, fold, seed, state, epochs, level, and its numbers.
+
+        Accuracy, sensitivity, specificity and auc each with `_low`, `_high` (95 % interval) and
+        `_n`, by patient where patients are known (`level`); NaN before a member is finished.
+        """
+        return pd.DataFrame([_describe(member) for member in self.members])
+
+
+def open_study(directory: Path) -> Study:
+    """A study by its folder.
+
+    Raises:
+        RunError: If the folder holds none.
+    """
+    study = Study(Path(directory))
+    study.read_plan()
+    return study
+
+
+def list_studies(studies_dir: Path) -> list[Study]:
+    """Every study in a folder, the newest first; folders that hold none are passed over."""
+    plans = studies_dir.glob("[!.]*/study.json")
+    found = sorted(((path.stat().st_mtime, path) for path in plans), reverse=True)
+    return [Study(path.parent) for _, path in found]
+
+
+def select_fold(index: Index, fold: int, num_folds: int) -> Index:
+    """The index of a member: its fold for validation, the others to train on.
+
+    With one fold the data set's own split is kept.
+    """
+    images = index.images
+    if num_folds > 1:
+        is_other = images["fold"] != 0
+        split = np.where(images["fold"] == fold, "validation", np.where(is_other, "train", "test"))
+        images = images.assign(split=split)
+    return replace(index, images=images.drop(columns="fold"))
+
+
+def summarise(study: Study) -> tuple[dict[str, Any], pd.DataFrame] | None:
+    """What the finished members say together: metrics.json and predictions.csv; None before one is.
+
+    "image" and "patient" are pooled: every image once, its probability the mean over the members
+    that validated on it and so were not trained on it, with Wilson's and DeLong's intervals.
+    Pooling ranks images of different folds in one order, so its AUC takes the probabilities of
+    different models as comparable. "members" needs no such thing: mean and standard deviation of a
+    number over the k members that have it. That deviation says how much a member's number varies;
+    it is no standard error, since members share training images. "test" are the test images, which
+    no member has seen, judged by the mean of all.
+
+    Returns:
+        The metrics, as those of a run and "members"; and the predictions, as those of a run with
+        `num_members`, which is how many have judged an image.
+
+    References: Bengio and Grandvalet, No unbiased estimator of the variance of k-fold
+    cross-validation, J Mach Learn Res 5:1089 (2004).
+    """
+    finished = [member for member in study.members if member.read_state() == "finished"]
+    if not finished:
+        return None
+    plan, config = study.read_plan(), study.read_config()
+    each = [member.run.read_metrics() or {} for member in finished]
+    threshold = float(np.mean([metrics["threshold"] for metrics in each]))
+    predictions = pool_predictions([member.run.read_predictions() for member in finished])
+    is_test = predictions["split"] == "test"
+    common = {
+        "positive_class": plan["class_names"][1],
+        "negative_class": plan["class_names"][0],
+        "threshold": threshold,
+    }
+    metrics = {
+        **common,
+        "level_note": "each image judged by the members that had not seen it",
+        "caution": _say_caution(config),
+        "num_folds": plan["num_folds"],
+        "num_seeds": len(plan["seeds"]),
+        "num_members": len(study.members),
+        "num_finished": len(finished),
+        "num_images": int((study.read_index().images["fold"] > 0).sum()),
+        **evaluate_predictions(predictions[~is_test], threshold),
+        "members": {
+            level: describe_spread([metrics[level] for metrics in each if level in metrics])
+            for level in ("image", "patient")
+            if any(level in metrics for metrics in each)
+        },
+    }
+    if is_test.any():
+        metrics["test"] = common | evaluate_predictions(predictions[is_test], threshold)
+    return metrics, predictions
+
+
+def pool_predictions(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """One row an image: its mean `probability` over the tables that hold it, and `num_members`."""
+    keys = ["path", "frame", "split", "group", "label"]
+    by_image = pd.concat(tables).groupby(keys, sort=True)["probability"]
+    return by_image.agg(probability="mean", num_members="size").reset_index()
+
+
+def describe_spread(levels: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Mean, standard deviation (n - 1) and count of each metric, where it is defined.
+
+    Args:
+        levels: "image" or "patient" of the metrics.json of each member.
+
+    Returns:
+        `{"accuracy": {"mean", "sd", "k"}, …}`; None where k is 0, and the sd where k is 1.
+    """
+    spread = {}
+    for name in METRICS:
+        values = [level[name]["value"] for level in levels if level[name]["value"] is not None]
+        k = len(values)
+        spread[name] = {
+            "mean": float(np.mean(values)) if k else None,
+            "sd": float(np.std(values, ddof=1)) if k > 1 else None,
+            "k": k,
+        }
+    return spread
+
+
+def _say_caution(config: RunConfig) -> str:
+    """What makes the numbers better than they would be on images that played no part at all."""
+    training = config.training
+    if training.keep != "best" and training.early_stopping_patience == 0:
+        return ""
+    return (
+        "Each member's epoch was chosen on the very images that judge it, so these numbers lean to "
+        "the good side. Test images have no such part; nor has training.keep=last without early "
+        "stopping."
+    )
+
+
+def _describe(member: Member) -> dict[str, Any]:
+    metrics = member.run.read_metrics() or {}
+    level, unit = get_main_level(metrics) if metrics else ({}, "")
+    row: dict[str, Any] = {
+        "name": member.run.name,
+        "fold": member.fold,
+        "seed": member.seed,
+        "state": member.read_state(),
+        "epochs": len(member.run.read_history()),
+        "level": unit,
+    }
+    for metric in _SHOWN:
+        values = level.get(metric, {})
+        row[metric] = values.get("value")
+        row |= {f"{metric}_{key}": values.get(key) for key in ("low", "high", "n")}
+    return row
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if {"settings", "num_folds", "seeds", "class_names", "folder"} <= values.keys():
+            return dict(values)
+        problem = "it lacks a key"
+    except (OSError, ValueError, AttributeError) as error:
+        problem = str(error)
+    raise RunError(
+        f"'{path.parent}' is not a study: its study.json cannot be read ({problem}). Expected a "
+        "folder that a study has written. Choose another, or start anew."
+    )

@@ -1,0 +1,213 @@
+"""The command `study`: repeats of a training, in folds and seeds, and what they say together."""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from polyp_core import words
+from polyp_core.audit import find_pairs
+from polyp_core.config import RunConfig
+from polyp_core.dataset import Index, read_index
+from polyp_core.errors import ConfigError, RunError
+from polyp_core.presets import PRESETS, get_preset
+from polyp_core.runs import FINAL_STATES
+from polyp_core.study import METRICS, Study, open_study
+from polyp_core.study_jobs import check_ray, resume_study, start_study, stop_study
+from polyp_core.workspace import get_cache_dir, get_studies_dir
+
+_LOOK_EVERY_S = 0.3
+
+
+def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to those of `python -m polyp_core`."""
+    study = commands.add_parser("study", help="train in folds and seeds, and sum up")
+    study.add_argument("data", nargs="?", help="as for train; test images stay test images")
+    study.add_argument("--folds", type=int, default=5, help="1 keeps the data's own split")
+    study.add_argument("--seeds", type=int, default=1, help="how often every fold is trained")
+    study.add_argument("--preset", default="compact", help=f"one of {', '.join(PRESETS)}")
+    study.add_argument("--set", action="append", default=[], metavar="section.key=value")
+    study.add_argument("--studies", type=Path, metavar="DIR", help="where studies are written")
+    study.add_argument("--name", help="of the study")
+    study.add_argument("--workers", type=int, metavar="N", help="members trained at once (1)")
+    study.add_argument("--ray", metavar="ADDRESS", help="train on a Ray cluster, such as 'auto'")
+    study.add_argument("--cpus-per-member", type=float, default=2.0, metavar="N", help="with --ray")
+    study.add_argument("--gpus-per-member", type=float, default=0.0, metavar="N", help="with --ray")
+    study.add_argument("--resume", metavar="STUDY", help="go on with one, by folder or name")
+    study.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    study.set_defaults(command=_study)
+
+
+def write_table(study: Study) -> str:
+    """Members, mean ± sd, pooled numbers and the majority baseline, as a Markdown table."""
+    lines = [
+        "| | state | epochs | accuracy | sensitivity | specificity | AUC | n |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in study.read_members().to_dict("records"):
+        cells = [row["name"], row["state"], str(row["epochs"]), *_say_row(row)]
+        lines.append(f"| {' | '.join(cells)} |")
+    metrics = study.read_metrics()
+    if metrics is None:
+        return "\n".join(lines)
+    level = words.get_main_level(metrics)[1][:-1]  # "patient" or "image"
+    spread = metrics["members"].get(level, metrics["members"]["image"])
+    said = [_say_spread(spread[name]) for name in ("accuracy", "sensitivity", "specificity")]
+    auc = _say_spread(spread["auc"], is_percent=False)
+    k = spread["accuracy"]["k"]
+    lines.append(
+        f"| mean ± sd | of {words.say_number(k, 'member')} | | {' | '.join(said)} | {auc} | |"
+    )
+    for where, values in (("pooled", metrics), ("test", metrics.get("test", {}))):
+        for unit in ("patient", "image"):
+            if unit in values:
+                row = _flatten(values[unit])
+                lines.append(f"| {where}, by {unit} | | | {' | '.join(_say_row(row))} |")
+    majority = metrics[level]["majority_accuracy"]
+    lines.append(
+        f"| always the more frequent class | | | {words.say_percent(majority)} | | | 0.50 | "
+        f"{majority['n']} |"
+    )
+    return "\n".join(lines)
+
+
+def _study(options: argparse.Namespace) -> int:
+    started_at = time.monotonic()
+    if (options.resume is None) == (options.data is None):
+        raise ConfigError(
+            "What is to be studied is not clear. Expected either images or --resume STUDY. Give "
+            f"one of them. Received: data={options.data!r}, resume={options.resume!r}"
+        )
+    study = _start(options) if options.resume is None else _resume(options)
+    print(f"{study.directory}", file=sys.stderr)
+    _follow(study)
+    status, metrics = study.read_status(), study.read_metrics()
+    if options.json:
+        members = json.loads(study.read_members().to_json(orient="records"))
+        print(json.dumps({"status": status, "members": members, "metrics": metrics}, indent=1))
+    else:
+        print(f"\n{write_table(study)}\n")
+        if metrics is not None:
+            print(f"Pooled: {words.say_worth(*words.get_main_level(metrics))}.")
+            print(metrics["caution"], end="\n" * bool(metrics["caution"]))
+        print(f"Wall time: {time.monotonic() - started_at:.0f} s")
+    if status["state"] != "finished" or status["message"] != "Finished":
+        print(f"The study is {status['state']}: {status['message']}", file=sys.stderr)
+    if not options.json:
+        print(study.directory)
+    return 0 if status["state"] == "finished" else 1
+
+
+def _start(options: argparse.Namespace) -> Study:
+    check_ray(options.ray)  # before the images are read
+    config = get_preset(options.preset).with_settings(options.set)
+    config = replace(config, data=replace(config.data, folder=options.data))
+    index, pairs = _read(config)
+    return start_study(
+        config,
+        index,
+        options.studies or get_studies_dir(),
+        num_folds=options.folds,
+        num_seeds=options.seeds,
+        pairs=pairs,
+        name=options.name,
+        num_workers=options.workers or 1,
+        ray_address=options.ray,
+        cpus_per_member=options.cpus_per_member,
+        gpus_per_member=options.gpus_per_member,
+    )
+
+
+def _read(config: RunConfig) -> tuple[Index, np.ndarray]:
+    """The images and their near-copies, with a bar on a terminal."""
+    is_quiet = not sys.stderr.isatty()
+    with tqdm(desc="Reading images", disable=is_quiet, leave=False) as bar:
+        index = read_index(config.data, _show_on(bar), cache_dir=get_cache_dir())
+    for path, reason in index.unreadable.itertuples(index=False):
+        print(f"Left out: {path}: {reason}", file=sys.stderr)
+    with tqdm(desc="Comparing images", disable=is_quiet, leave=False) as bar:
+        pairs = find_pairs(index, get_cache_dir(), _show_on(bar))
+    return index, pairs
+
+
+def _show_on(bar: Any) -> Callable[[int, int], None]:  # noqa: ANN401 - tqdm carries no types
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return show
+
+
+def _resume(options: argparse.Namespace) -> Study:
+    folders = [Path(options.resume), (options.studies or get_studies_dir()) / options.resume]
+    study = open_study(next((f for f in folders if (f / "study.json").is_file()), folders[-1]))
+    resume_study(study, options.workers, options.ray)
+    return study
+
+
+def _follow(study: Study) -> None:
+    """Print a line for every member that ends, until the study does; Ctrl-C asks it to stop."""
+    waiting = [member for member in study.members if member.read_state() != "finished"]
+    while True:
+        try:
+            has_ended = study.read_status()["state"] in FINAL_STATES  # before the last look
+            for member in list(waiting):
+                if member.read_state() in FINAL_STATES:
+                    waiting.remove(member)
+                    _print_member(study, member.run.name)
+            if has_ended:
+                return
+            time.sleep(_LOOK_EVERY_S)
+        except KeyboardInterrupt:
+            with contextlib.suppress(RunError):  # it may have ended at this very moment
+                stop_study(study)
+
+
+def _print_member(study: Study, name: str) -> None:
+    members = study.read_members()
+    row = members[members["name"] == name].to_dict("records")[0]
+    accuracy, _, _, auc, n = _say_row(row)
+    text = f"{name}: {row['state']}, {words.say_number(row['epochs'], 'epoch')}"
+    if row["state"] == "finished":
+        text += f", accuracy {accuracy}, AUC {auc}, n = {n} {row['level']}"
+    print(text, file=sys.stderr, flush=True)
+
+
+def _flatten(level: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One level of metrics.json as a row of `Study.read_members`."""
+    row: dict[str, Any] = {}
+    for name in METRICS:
+        row[name] = level[name]["value"]
+        row |= {f"{name}_{key}": level[name][key] for key in ("low", "high", "n")}
+    return row
+
+
+def _say_row(row: dict[str, Any]) -> list[str]:
+    """Accuracy, sensitivity, specificity, AUC and n; empty where there is nothing yet."""
+    if pd.isna(row["accuracy_n"]):
+        return [""] * 5
+    cells = []
+    for name in ("accuracy", "sensitivity", "specificity", "auc"):
+        metric = {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+        if pd.isna(row[name]):
+            metric["value"] = None
+        cells.append((words.say_auc if name == "auc" else words.say_percent)(metric))
+    return [*cells, f"{row['accuracy_n']:.0f}"]
+
+
+def _say_spread(spread: dict[str, Any], *, is_percent: bool = True) -> str:
+    """Such as "84 ± 3 %" or "0.91 ± 0.02"; without ± where there is one member alone."""
+    if spread["mean"] is None:
+        return "not defined"
+    factor, digits, unit = (100, 0, " %") if is_percent else (1, 2, "")
+    sd = "" if spread["sd"] is None else f" ± {spread['sd'] * factor:.{digits}f}"
+    return f"{spread['mean'] * factor:.{digits}f}{sd}{unit}"

@@ -1,0 +1,217 @@
+"""Start, stop and resume a study. Knows processes, not training."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from polyp_core.config import RunConfig
+from polyp_core.dataset import Index
+from polyp_core.errors import ConfigError, RunError
+from polyp_core.jobs import check_fit
+from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES
+from polyp_core.splitting import divide_folds
+from polyp_core.study import Member, Study, select_fold
+
+_PROJECT_DIR = Path(__file__).parents[1]
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def start_study(
+    config: RunConfig,
+    index: Index,
+    studies_dir: Path,
+    *,
+    num_folds: int,
+    num_seeds: int,
+    pairs: np.ndarray | None = None,
+    name: str | None = None,
+    num_workers: int = 1,
+    ray_address: str | None = None,
+    cpus_per_member: float = 2.0,
+    gpus_per_member: float = 0.0,
+) -> Study:
+    """Deal the images to folds, write study.json and index.csv, and start the study's worker.
+
+    The folds are drawn with data.seed and are the same for all seeds; the seeds are training.seed
+    and those that follow it. Train and validation images are dealt anew; test images stay.
+
+    Args:
+        config: All settings.
+        index: The images, as `dataset.read_index` found them.
+        studies_dir: Where studies lie; made if it is not there.
+        num_folds: Members a seed; 1 keeps the data set's own split.
+        num_seeds: Members a fold.
+        pairs: `(num_pairs, 2)` positions of near-duplicates, which are of one fold.
+        name: Of the study. Defaults to the preset and the time.
+        num_workers: Members that are trained at once on this computer.
+        ray_address: Of a Ray cluster that trains the members instead, such as "auto".
+        cpus_per_member: Processor cores that Ray keeps for a member.
+        gpus_per_member: Graphics cards that Ray keeps for a member; parts of one are allowed.
+
+    Raises:
+        ConfigError: If a number is too small, or the settings do not fit the images of a fold.
+        DatasetError: If there are too few patients for the folds.
+        RunError: If the name cannot be used or is taken, or Ray is not installed.
+    """
+    if min(num_folds, num_seeds, num_workers) < 1:
+        raise ConfigError(
+            "A study needs at least one fold, one seed and one worker. Give a number of 1 or more. "
+            f"Received: num_folds={num_folds}, num_seeds={num_seeds}, num_workers={num_workers}"
+        )
+    if cpus_per_member <= 0 or gpus_per_member < 0:
+        raise ConfigError(
+            "A member needs a part of a processor at least. Expected cpus_per_member above 0 and "
+            "gpus_per_member of 0 or more. Received: "
+            f"cpus_per_member={cpus_per_member}, gpus_per_member={gpus_per_member}"
+        )
+    check_ray(ray_address)
+    images = index.images
+    if num_folds == 1:
+        folds = (images["split"] == "validation").astype(int)
+    else:
+        folds = pd.Series(divide_folds(images, num_folds, config.data.seed, pairs))
+    dealt = replace(index, images=images.assign(fold=folds))
+    for fold in range(1, num_folds + 1):
+        check_fit(config, select_fold(dealt, fold, num_folds))
+    study = Study(_make_directory(studies_dir, name, config.preset).resolve())
+    study.files.path("worker.log").touch()  # from now on the study waits for its worker
+    source = index.manifest or index.folder
+    study.files.write_table("index.csv", dealt.images)
+    study.files.write_json(
+        "study.json",
+        {
+            "settings": replace(config, data=replace(config.data, folder=str(source))).to_dict(),
+            "class_names": list(index.class_names),
+            "folder": str(index.folder),
+            "num_folds": num_folds,
+            "seeds": [config.training.seed + number for number in range(num_seeds)],
+            "num_workers": num_workers,
+            "ray_address": ray_address,
+            "cpus_per_member": cpus_per_member,
+            "gpus_per_member": gpus_per_member,
+        },
+    )
+    _start_worker(study)
+    return study
+
+
+def stop_study(study: Study) -> None:
+    """Ask the study and the members in training to stop; finished members are kept.
+
+    Raises:
+        RunError: If nothing of it is running.
+    """
+    state = study.read_status()["state"]
+    # A member outlives a study's worker that was killed.
+    left_over = [] if state in ACTIVE_STATES else _list_alive(study)
+    if state not in ACTIVE_STATES and not left_over:
+        raise RunError(
+            f"Study '{study.name}' is {state}, so there is nothing to stop. Expected a running "
+            "one. Resume it first."
+        )
+    for member in left_over:
+        member.run.path("stop").touch()
+    study.files.path("stop").touch()
+
+
+def resume_study(
+    study: Study, num_workers: int | None = None, ray_address: str | None = None
+) -> None:
+    """Go on: finished members are kept, stopped and failed ones resumed, the others started.
+
+    Args:
+        study: A stopped, interrupted or failed one.
+        num_workers: As for `start_study`; None is as before.
+        ray_address: As for `start_study`; None is as before.
+
+    Raises:
+        RunError: If it is finished or running, or Ray is not installed.
+    """
+    state = study.read_status()["state"]
+    if state not in RESUMABLE_STATES:
+        raise RunError(
+            f"Study '{study.name}' is {state} and cannot be resumed. Expected a stopped, "
+            "interrupted or failed one. Start a new study instead."
+        )
+    changes = {"num_workers": num_workers, "ray_address": ray_address}
+    plan = study.read_plan() | {key: value for key, value in changes.items() if value is not None}
+    check_ray(plan["ray_address"])
+    study.files.write_json("study.json", plan)
+    study.files.path("stop").unlink(missing_ok=True)
+    study.files.path("status.json").unlink(missing_ok=True)
+    _start_worker(study)
+
+
+def check_ray(address: str | None) -> None:
+    """Refuse a cluster where Ray is not installed.
+
+    Raises:
+        RunError: If it is not.
+    """
+    if address is not None and importlib.util.find_spec("ray") is None:
+        raise RunError(
+            "Ray is not installed, so no cluster can be used. Expected the package 'ray'. Install "
+            "it with `pip install -r requirements-cluster.txt`, or leave out --ray. Received: "
+            f"ray_address={address!r}"
+        )
+
+
+def _make_directory(studies_dir: Path, name: str | None, preset: str) -> Path:
+    if name is not None and not re.fullmatch(r"[\w][\w .-]{0,79}", name):
+        raise RunError(
+            "The study's name cannot be a folder name. Expected letters, digits, space, '.', '_' "
+            f"and '-', at most 80, the first a letter or digit. Received: name={name!r}"
+        )
+    base = name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = [base, *(f"{base}-{number}" for number in range(2, 100 if name is None else 2))]
+    for candidate in names:
+        try:
+            (studies_dir / candidate).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(
+                f"No study can be written to '{studies_dir}' ({error.strerror}). Expected a "
+                "folder, or a place where one can be made. Choose another."
+            ) from error
+        return studies_dir / candidate
+    raise RunError(
+        f"There is already a study named '{base}' in '{studies_dir}'. Expected a new name. Choose "
+        "another one; a study is never overwritten."
+    )
+
+
+def _start_worker(study: Study) -> None:
+    """A fresh interpreter in its own session, as for a run."""
+    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYTHONUNBUFFERED": "1",
+    }
+    _started[:] = [process for process in _started if process.poll() is None]
+    with study.files.path("worker.log").open("ab") as log:
+        log.write(f"--- asked to start at {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        log.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "polyp_core.study_worker", str(study.directory.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            env=environment,
+        )
+    _started.append(process)
+
+
+def _list_alive(study: Study) -> list[Member]:
+    return [member for member in study.members if member.run.is_alive()]

@@ -1,0 +1,102 @@
+"""A real Ray cluster where Ray is installed (requirements-cluster.txt); else its node's part."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from polyp_core.dataset import read_index
+from polyp_core.errors import RunError
+from polyp_core.prediction import load_classifier
+from polyp_core.runs import FINAL_STATES
+from polyp_core.study_cluster import connect, run_on_node
+from polyp_core.study_jobs import start_study
+from polyp_core.study_worker import prepare_member
+from tests.conftest import make_config, wait_until, write_classes
+from tests.core.studies import make_index, make_study
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """One written member; its images are not on the disk."""
+    study = make_study(monkeypatch, tmp_path / "studies", make_index(tmp_path))
+    prepare_member(study, study.members[0])
+    return study
+
+
+def call_node(study, image_path, number=0):
+    return run_on_node(
+        str(study.directory), str(study.members[number].run.directory), str(image_path), 1.0
+    )
+
+
+def test_a_node_that_does_not_see_the_study_or_the_images_says_so(study, tmp_path):
+    image_path = tmp_path / "image.png"
+    unseen = study.members[1].run.path("config.json")
+    advice = (
+        "Expected a disk that all computers of the cluster see at the same path. Put the images "
+        "and the study (--studies) on one, or leave out --ray."
+    )
+    host = socket.gethostname()
+    assert call_node(study, image_path, 1) == (
+        f"The computer '{host}' does not see '{unseen}' of the study. {advice}"
+    )
+    assert call_node(study, image_path) == (
+        f"The computer '{host}' does not see '{image_path}' of the images. {advice}"
+    )
+
+
+def test_a_task_that_comes_up_after_the_stop_does_nothing(study):
+    study.files.path("stop").touch()
+    assert call_node(study, Path(__file__)) == ""
+    assert study.members[0].run.path("worker.log").read_text() == ""
+
+
+def test_a_worker_that_ends_without_a_word_is_told(study, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert call_node(study, Path(__file__)) == (
+        f"The worker on '{socket.gethostname()}' ended with code 1 without a word. Expected the "
+        "packages of requirements-cluster.txt there. See worker.log of the run."
+    )
+
+
+def test_a_cluster_that_is_not_there_is_told(study, monkeypatch):
+    pytest.importorskip("ray")
+    plan = study.read_plan() | {"ray_address": "127.0.0.1:1"}
+    study.files.write_json("study.json", plan)
+    monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "2")
+    with pytest.raises(RunError, match=r"^No Ray cluster can be used at '127\.0\.0\.1:1' \("):
+        connect(study)
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_a_study_on_two_nodes_is_trained_and_predicts(tmp_path):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    data_dir = write_classes(tmp_path / "data", num_patients=8)
+    config = make_config(data_dir, "training.batch_size=4")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    try:
+        study = start_study(
+            config, read_index(config.data), tmp_path / "studies", num_folds=2, num_seeds=1,
+            name="clustered", ray_address=cluster.address, cpus_per_member=1.0,
+        )  # fmt: skip
+        wait_until(
+            lambda: study.read_status()["state"] in FINAL_STATES,
+            f"the end: {study.files.path('worker.log').read_text()}",
+            timeout_s=240,
+        )
+    finally:
+        cluster.shutdown()
+    log = study.files.path("worker.log").read_text()
+    assert study.read_status()["message"] == "Finished", log
+    assert study.read_metrics()["image"]["accuracy"]["n"] == 16
+    for member in study.members:
+        assert f"--- on {socket.gethostname()}" in member.run.path("worker.log").read_text()
+    first, second = (member.run.read_status() for member in study.members)
+    assert first["started_at"] < second["updated_at"]
+    assert second["started_at"] < first["updated_at"]  # a task on each node, at once
+    assert load_classifier(study.ensemble).class_names == ("non-calcified", "calcified")

@@ -1,0 +1,137 @@
+import argparse
+import json
+
+import pytest
+
+from polyp_core import study_commands
+from polyp_core.errors import ConfigError, RunError
+from polyp_core.study import Study
+from polyp_core.study_commands import add_parsers, write_table
+from tests.conftest import write_classes
+from tests.core.studies import end_member, finish_member, make_index, make_study
+
+
+def run_study(*arguments) -> int:
+    """The command as `python -m polyp_core` would call it."""
+    parser = argparse.ArgumentParser()
+    add_parsers(parser.add_subparsers(required=True))
+    options = parser.parse_args(["study", *map(str, arguments)])
+    return int(options.command(options))
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Of four members two are finished and one has failed."""
+    index = make_index(tmp_path, 12)
+    study = make_study(monkeypatch, tmp_path / "studies", index, num_seeds=2)
+    wrong = {"p0_0.png": 0.9, "p0_1.png": 0.9, "p1_0.png": 0.2, "p1_1.png": 0.2}
+    labels = index.images.set_index("path")["label"]
+    given = {path: 0.1 + 0.8 * label for path, label in labels.items()}
+    first, second, third, _ = study.members
+    finish_member(study, first, given | wrong)
+    finish_member(study, second, given | wrong)
+    finish_member(study, third, given)
+    third.run.path("metrics.json").unlink()
+    end_member(third, "failed", "No room.")
+    return study
+
+
+def test_the_table_holds_members_spread_pooled_numbers_and_the_baseline(study):
+    from polyp_core.study import summarise
+
+    metrics, _ = summarise(study)
+    study.files.write_json("metrics.json", metrics)
+    rows = [line.split("|")[1:-1] for line in write_table(study).splitlines()]
+    assert {len(row) for row in rows} == {8}
+    by_name = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    assert list(by_name) == [
+        "", "---", "fold-1-seed-0", "fold-2-seed-0", "fold-1-seed-1", "fold-2-seed-1",
+        "mean ± sd", "pooled, by patient", "pooled, by image", "always the more frequent class",
+    ]  # fmt: skip
+    # Ten of twelve patients are right, five of six positive ones and five of six others.
+    assert by_name["pooled, by patient"] == [
+        "", "", "83 % (55–95)", "83 % (44–97)", "83 % (44–97)", "0.81 (0.48–1.00)", "12",
+    ]  # fmt: skip
+    assert by_name["pooled, by image"][-1] == "24"
+    assert by_name["always the more frequent class"] == [
+        "", "", "50 % (25–75)", "", "", "0.50", "12",
+    ]  # fmt: skip
+    assert by_name["fold-1-seed-1"] == ["failed", "0", "", "", "", "", ""]
+    assert by_name["fold-2-seed-1"][0] == "waiting"
+    each = study.read_members()["accuracy"].dropna()
+    spread = f"{100 * each.mean():.0f} ± {100 * each.std():.0f} %"
+    assert by_name["mean ± sd"][:3] == ["of 2 members", "", spread]
+
+
+def test_one_member_has_no_deviation_and_none_no_numbers():
+    say = study_commands._say_spread
+    assert say({"mean": 0.84, "sd": 0.031, "k": 5}) == "84 ± 3 %"
+    assert say({"mean": 0.84, "sd": None, "k": 1}) == "84 %"
+    assert say({"mean": 0.914, "sd": 0.02, "k": 5}, is_percent=False) == "0.91 ± 0.02"
+    assert say({"mean": None, "sd": None, "k": 0}) == "not defined"
+
+
+@pytest.mark.parametrize("arguments", [[], ["data", "--resume", "mine"]])
+def test_images_or_a_study_to_resume_are_asked_for(arguments):
+    with pytest.raises(ConfigError, match="What is to be studied is not clear. Expected either"):
+        run_study(*arguments)
+
+
+def test_a_study_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(RunError, match="' is not a study: its study.json cannot be read"):
+        run_study("--resume", "none", "--studies", tmp_path)
+
+
+def test_a_study_that_fails_ends_with_1_and_says_why(study, monkeypatch, capsys):
+    study.files.write_json("status.json", {"state": "failed", "message": "First."})
+
+    def resume(resumed, num_workers, ray_address):
+        assert (resumed, num_workers, ray_address) == (study, 3, None)
+
+    monkeypatch.setattr(study_commands, "resume_study", resume)
+    arguments = ["--resume", study.name, "--studies", study.directory.parent, "--workers", 3]
+    assert run_study(*arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == str(study.directory)
+    assert printed.err.splitlines()[-1] == "The study is failed: First."
+
+
+def test_ctrl_c_stops_the_study_and_waits_for_its_end(study, monkeypatch):
+    study.files.write_json("status.json", {"state": "running", "message": ""})
+    pressed = []
+
+    def press(seconds):
+        if not pressed:
+            pressed.append(seconds)
+            raise KeyboardInterrupt
+        study.files.write_json("status.json", {"state": "stopped", "message": "Stopped"})
+
+    monkeypatch.setattr(study_commands.time, "sleep", press)
+    with study.files.lock():  # as its worker does
+        study_commands._follow(study)
+    assert study.files.path("stop").exists()
+
+
+def test_a_study_from_the_command_line(tmp_path, capsys):
+    data_dir = write_classes(tmp_path / "data", num_patients=8)
+    small = ["model.image_size_px=32", "model.filters=8,16", "training.epochs=2"]
+    settings = [f"--set={text}" for text in [*small, "training.batch_size=4"]]
+    arguments = [data_dir, "--folds", 2, *settings, "--workers", 2]
+    assert run_study(*arguments, "--studies", tmp_path / "s", "--name", "mine", "--json") == 0
+    printed = capsys.readouterr()
+    values = json.loads(printed.out)
+    assert values["status"]["state"] == "finished"
+    assert [member["state"] for member in values["members"]] == ["finished"] * 2
+    assert values["metrics"]["image"]["accuracy"]["n"] == 16
+    assert values["metrics"]["patient"]["accuracy"]["n"] == 8
+    lines = printed.err.splitlines()
+    assert lines[0] == str(tmp_path / "s" / "mine")
+    ended = [line.split(":")[0] for line in lines if ": finished, 2 epochs, accuracy " in line]
+    assert sorted(ended) == ["fold-1-seed-0", "fold-2-seed-0"]
+    # Both were at work at once.
+    started, ended_at = zip(*[
+        (status["started_at"], status["updated_at"])
+        for member in Study(tmp_path / "s" / "mine").members
+        for status in [member.run.read_status()]
+    ], strict=True)  # fmt: skip
+    assert max(started) < min(ended_at)

@@ -1,0 +1,182 @@
+import importlib.util
+
+import pandas as pd
+import pytest
+
+from polyp_core import study_jobs
+from polyp_core.errors import ConfigError, DatasetError, RunError
+from polyp_core.study_jobs import check_ray, resume_study, stop_study
+from tests.conftest import make_config
+from tests.core.studies import make_index, make_study
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Twelve images of six patients."""
+    return make_index(tmp_path)
+
+
+@pytest.fixture
+def start(index, tmp_path, monkeypatch):
+    """Starts a study without its worker."""
+    return lambda **options: make_study(monkeypatch, tmp_path / "studies", index, **options)
+
+
+def test_a_plan_holds_all_that_repeats_the_study(start, index):
+    study = start(num_folds=3, num_seeds=2)
+    plan = study.read_plan()
+    assert (plan["num_folds"], plan["seeds"], plan["num_workers"]) == (3, [0, 1], 1)
+    assert plan["folder"] == plan["settings"]["data"]["folder"] == str(index.folder)
+    assert [member.run.name for member in study.members] == [
+        "fold-1-seed-0", "fold-2-seed-0", "fold-3-seed-0",
+        "fold-1-seed-1", "fold-2-seed-1", "fold-3-seed-1",
+    ]  # fmt: skip
+    assert sorted(study.read_index().images["fold"].unique()) == [1, 2, 3]
+    assert study.read_status()["state"] == "queued"
+
+
+def test_the_seeds_follow_that_of_the_settings(start, index):
+    config = make_config(index.folder, "training.batch_size=2", "training.seed=7")
+    assert start(config=config, num_seeds=3).read_plan()["seeds"] == [7, 8, 9]
+
+
+def test_folds_are_drawn_with_the_seed_of_the_data(start, index):
+    def read_folds(name, seed):
+        config = make_config(index.folder, f"data.seed={seed}", "training.batch_size=2")
+        return start(config=config, name=name).read_index().images["fold"].tolist()
+
+    drawn = [read_folds(f"s{seed}", seed) for seed in range(5)]
+    assert read_folds("again", 3) == drawn[3]
+    assert len({tuple(folds) for folds in drawn}) > 1
+
+
+def test_near_copies_are_of_one_fold(index, tmp_path, monkeypatch):
+    pairs = pd.DataFrame([[0, 4]]).to_numpy()  # of patients 0 and 2, which are of one class
+    for number in range(8):
+        config = make_config(index.folder, f"data.seed={number}", "training.batch_size=2")
+        study = make_study(
+            monkeypatch, tmp_path / "studies", index, config=config, pairs=pairs, name=f"s{number}"
+        )
+        folds = study.read_index().images["fold"]
+        assert folds[0] == folds[4]
+
+
+def test_one_fold_validates_on_the_validation_images_of_the_data(start, index):
+    folds = start(num_folds=1, num_seeds=3).read_index().images["fold"]
+    assert folds.tolist() == (index.images["split"] == "validation").astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_folds": 0}, {"num_seeds": 0}, {"num_workers": 0}], ids=str
+)
+def test_less_than_one_of_anything_is_refused(start, options):
+    numbers = {"num_folds": 2, "num_seeds": 1, "num_workers": 1} | options
+    with pytest.raises(ConfigError) as raised:
+        start(**options)
+    assert str(raised.value) == (
+        "A study needs at least one fold, one seed and one worker. Give a number of 1 or more. "
+        f"Received: num_folds={numbers['num_folds']}, num_seeds={numbers['num_seeds']}, "
+        f"num_workers={numbers['num_workers']}"
+    )
+
+
+def test_settings_that_do_not_fit_a_fold_are_refused_at_once(start, index, tmp_path):
+    config = make_config(index.folder, "training.batch_size=9")
+    with pytest.raises(ConfigError, match="A batch is larger than the data set: [68] images"):
+        start(config=config)
+    assert not (tmp_path / "studies").exists()
+
+
+def test_too_many_folds_leave_no_folder_behind(start, tmp_path):
+    with pytest.raises(DatasetError, match="There are too few images for 4 folds"):
+        start(num_folds=4)
+    assert not (tmp_path / "studies").exists()
+
+
+def test_a_name_is_never_taken_twice_and_a_made_one_is_new(start, tmp_path):
+    start(name="mine")
+    with pytest.raises(RunError) as raised:
+        start(name="mine")
+    assert str(raised.value) == (
+        f"There is already a study named 'mine' in '{tmp_path / 'studies'}'. Expected a new name. "
+        "Choose another one; a study is never overwritten."
+    )
+    assert start(name=None).name != start(name=None).name
+
+
+@pytest.mark.parametrize("name", ["../out", "", ".hidden", "x" * 81])
+def test_a_name_that_is_no_folder_name_is_refused(start, name):
+    with pytest.raises(RunError) as raised:
+        start(name=name)
+    assert str(raised.value) == (
+        "The study's name cannot be a folder name. Expected letters, digits, space, '.', '_' and "
+        f"'-', at most 80, the first a letter or digit. Received: name={name!r}"
+    )
+
+
+def test_a_place_that_cannot_be_written_is_told(index, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"No study can be written to '.*file/in' \(Not a dir"):
+        make_study(monkeypatch, tmp_path / "file" / "in", index)
+
+
+def test_ray_is_asked_for_before_anything_is_written(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RunError) as raised:
+        start(ray_address="auto")
+    assert str(raised.value) == (
+        "Ray is not installed, so no cluster can be used. Expected the package 'ray'. Install it "
+        "with `pip install -r requirements-cluster.txt`, or leave out --ray. Received: "
+        "ray_address='auto'"
+    )
+    assert not (tmp_path / "studies").exists()
+    check_ray(None)
+
+
+def test_a_member_needs_a_part_of_a_processor(start):
+    with pytest.raises(ConfigError, match="A member needs a part of a processor at least"):
+        start(cpus_per_member=0)
+
+
+def test_stop_is_for_what_runs(start):
+    study = start()
+    stop_study(study)  # it waits for its worker
+    assert study.files.path("stop").exists()
+    study.files.write_json("status.json", {"state": "failed", "message": ""})
+    with pytest.raises(RunError) as raised:
+        stop_study(study)
+    assert str(raised.value) == (
+        "Study 'mine' is failed, so there is nothing to stop. Expected a running one. Resume it "
+        "first."
+    )
+
+
+def test_stop_reaches_a_member_that_has_outlived_the_studys_worker(start):
+    study = start()
+    study.files.write_json("status.json", {"state": "running", "message": ""})
+    assert study.read_status()["state"] == "interrupted"
+    run = study.members[1].run
+    run.directory.mkdir(parents=True)
+    with run.lock():  # as its worker does
+        stop_study(study)
+    assert run.path("stop").exists()
+    assert not study.members[0].run.path("stop").exists()
+
+
+def test_resume_starts_a_worker_anew_and_may_change_how_many_work(start, monkeypatch):
+    study, started = start(), []
+    monkeypatch.setattr(study_jobs, "_start_worker", started.append)
+    with pytest.raises(RunError) as raised:
+        resume_study(study)
+    assert str(raised.value) == (
+        "Study 'mine' is queued and cannot be resumed. Expected a stopped, interrupted or failed "
+        "one. Start a new study instead."
+    )
+    study.files.write_json("status.json", {"state": "stopped", "message": ""})
+    study.files.path("stop").touch()
+    resume_study(study, num_workers=2)
+    assert started == [study]
+    assert study.read_plan()["num_workers"] == 2
+    assert study.read_plan()["ray_address"] is None
+    assert not study.files.path("stop").exists()
+    assert study.read_status()["state"] == "queued"

@@ -1,0 +1,58 @@
+"""The doctor's word on a run, with its evidence and one suggestion."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from polyp_core import words
+from polyp_core.checkup import examine_run
+from polyp_core.config import RunConfig
+from polyp_core.doctor import Diagnosis
+from polyp_core.runs import Run
+from ui.words import escape
+
+
+def show_doctor(run: Run, status: dict[str, Any], history: pd.DataFrame) -> None:
+    """The gravest thing to say, with its evidence and one suggestion; the rest behind a click."""
+    if status["state"] == "queued":
+        return
+    found, state = examine_run(run)
+    if not found:
+        if not history.empty:
+            st.caption(f":material/stethoscope: {escape(state)}")
+        return
+    _show_diagnosis(run, found[0])
+    if len(found) > 1:
+        label = f"{words.say_number(len(found) - 1, 'more finding')} of the doctor"
+        with st.expander(label, icon=":material/stethoscope:", key=f"doctor {run.name}"):
+            for diagnosis in found[1:]:
+                _show_diagnosis(run, diagnosis)
+
+
+def _show_diagnosis(run: Run, found: Diagnosis) -> None:
+    show = {"serious": st.error, "warning": st.warning}.get(found.severity, st.info)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        show(
+            f"**{escape(found.title)}** {escape(found.evidence)} {escape(found.advice)}",
+            icon=":material/stethoscope:",
+        )
+        if found.setting is not None:
+            st.button(
+                "Set for the next run", key=f"try {run.name} {found.name}",
+                on_click=_take_advice, args=(run, *found.setting),
+                help=f"Takes this run's settings with {found.setting[0]} = {found.setting[1]} into "
+                "the form for a new run; this run stays as it is.",
+            )  # fmt: skip
+
+
+def use_settings(config: RunConfig) -> None:
+    """Hand a run's settings to the form for the next one."""
+    st.session_state["settings to load"] = config.to_dict()
+
+
+def _take_advice(run: Run, key: str, value: object) -> None:
+    """This run's settings with one changed, for the next run."""
+    section, _, name = key.partition(".")
+    use_settings(run.read_config())
+    st.session_state["advice"] = (section, name, value)

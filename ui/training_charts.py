@@ -1,0 +1,226 @@
+"""The figures of a training: curves, confusion, schedule, search for a learning rate."""
+
+import html
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from polyp_core.config import TrainingConfig
+from polyp_core.schedules import compute_rate, count_plateaus
+from ui.charts import get_layout, get_line_colours
+
+_MAX_POINTS = 800  # more cannot be told apart, and the browser draws them every second
+_RIGHT_PX = 76  # room for the names at the lines' ends
+
+
+def draw_curves(
+    history: pd.DataFrame,
+    name: str,
+    title: str,
+    num_epochs: int,
+    *,
+    best_epoch: int | None,
+    baseline: tuple[float, str] | None = None,
+    is_dark: bool,
+) -> go.Figure:
+    """Training (thin) and validation (thick) over the epochs, the kept epoch marked.
+
+    Args:
+        history: As `Run.read_history`; may be empty.
+        name: "loss", "accuracy" or "auc", which training has none of.
+        title: Of the vertical axis.
+        num_epochs: Of the whole run, so that the axis does not move while it trains.
+        best_epoch: To be marked.
+        baseline: A height to compare with and its name.
+        is_dark: Of the visitor's theme.
+    """
+    accent, grey = get_line_colours(is_dark)
+    form = {"loss": ".3f", "accuracy": ".0%", "auc": ".2f"}[name]
+    figure = go.Figure()
+    lines = [(f"val_{name}", "validation", accent, 3.0)]
+    if name in history:
+        lines.insert(0, (name, "training", grey, 1.5))
+    shown = _thin(history)
+    for column, label, colour, width in lines:
+        figure.add_scatter(
+            x=shown["epoch"],
+            y=shown[column],
+            mode="lines+markers" if len(shown) < 3 else "lines",
+            line={"color": colour, "width": width},
+            hovertemplate=f"epoch %{{x}}<br>{label} %{{y:{form}}}<extra></extra>",
+        )
+    _name_ends(figure, shown, lines)
+    if baseline is not None:
+        _draw_baseline(figure, *baseline, grey)
+    best = history[history["epoch"] == best_epoch]
+    figure.add_scatter(
+        x=best["epoch"],
+        y=best[f"val_{name}"],
+        mode="markers",
+        cliponaxis=False,
+        marker={"color": accent, "size": 11, "symbol": "circle-open", "line": {"width": 2.5}},
+        hovertemplate="epoch %{x}: this state is kept<extra></extra>",
+    )
+    figure.update_layout(
+        get_layout(is_dark),
+        height=280,
+        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        yaxis={"title": title, "tickformat": ".0%" if name == "accuracy" else ".2~f"},
+        showlegend=False,
+        margin={"l": 0, "r": _RIGHT_PX, "t": 12, "b": 0},
+        uirevision="fixed",
+    )
+    if name != "loss" or history.empty:
+        figure.update_yaxes(range=[0, 1.02])
+    else:
+        figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def draw_confusion(
+    history: pd.DataFrame,
+    class_names: tuple[str, str],
+    colours: tuple[str, str],
+    num_epochs: int,
+    *,
+    is_dark: bool,
+) -> go.Figure:
+    """Validation images by class over the epochs: right ones full, wrong ones pale.
+
+    Args:
+        history: With `val_tp`, `val_fp`, `val_tn`, `val_fn`.
+        class_names: Negative, positive.
+        colours: Of the negative and the positive class.
+        num_epochs: Of the whole run.
+        is_dark: Of the visitor's theme.
+    """
+    figure, shown = go.Figure(), _thin(history)
+    negative, positive = map(html.escape, class_names)
+    for column, colour, is_right, name in (
+        ("val_tn", colours[0], True, f"{negative}, right"),
+        ("val_fp", colours[0], False, f"{negative}, taken for {positive}"),
+        ("val_fn", colours[1], False, f"{positive}, taken for {negative}"),
+        ("val_tp", colours[1], True, f"{positive}, right"),
+    ):
+        figure.add_scatter(
+            x=shown["epoch"],
+            y=shown[column],
+            stackgroup="images",
+            mode="lines",
+            line={"width": 0.5, "color": colour, "shape": "hvh"},
+            fillcolor=_fade(colour, 0.85 if is_right else 0.25),
+            hovertemplate=f"epoch %{{x}}: %{{y}} {name}<extra></extra>",
+        )
+    figure.update_layout(
+        get_layout(is_dark),
+        height=200,
+        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        yaxis={"title": "Validation images", "rangemode": "tozero", "tickformat": "d"},
+        showlegend=False,
+        uirevision="fixed",
+    )
+    return figure
+
+
+def draw_schedule(settings: TrainingConfig, *, is_dark: bool) -> go.Figure:
+    """The learning rate over the whole run; for a plateau schedule, if nothing ever improves."""
+    accent, _ = get_line_colours(is_dark)
+    progress = np.linspace(0, 1, 241)
+    rates = [_preview_rate(settings, part) for part in progress.tolist()]
+    figure = go.Figure(
+        go.Scatter(
+            x=progress * settings.epochs,
+            y=rates,
+            line={"color": accent, "width": 2.5},
+            hovertemplate="after %{x:.1f} epochs: %{y:.2g}<extra></extra>",
+        )
+    )
+    figure.update_layout(get_layout(is_dark), height=170, showlegend=False)
+    figure.update_xaxes(title="Epoch")
+    figure.update_yaxes(title="Learning rate", rangemode="tozero", exponentformat="power")
+    return figure
+
+
+def draw_rates(
+    rates: pd.DataFrame, suggested: float | None, current: float, *, is_dark: bool
+) -> go.Figure:
+    """Loss against the learning rate, raw and smooth, with the suggestion and the present one."""
+    accent, grey = get_line_colours(is_dark)
+    figure = go.Figure()
+    for column, colour, width in (("loss", grey, 1.0), ("smooth", accent, 3.0)):
+        figure.add_scatter(
+            x=rates["rate"],
+            y=rates[column],
+            line={"color": colour, "width": width},
+            hovertemplate="rate %{x:.1e}: loss %{y:.3f}<extra></extra>",
+        )
+    for rate, name, dash in ((current, "now", "dot"), (suggested, "suggested", "solid")):
+        if rate:
+            figure.add_vline(
+                x=rate,
+                line={"color": accent if name == "suggested" else grey, "dash": dash},
+                annotation={"text": f"{name} {rate:g}", "font": {"size": 12}},
+            )
+    figure.update_layout(
+        get_layout(is_dark), height=230, showlegend=False, margin={"l": 0, "r": 8, "t": 24, "b": 0}
+    )
+    figure.update_xaxes(title="Learning rate", type="log", exponentformat="power")
+    figure.update_yaxes(title="Loss (cross-entropy)")
+    return figure
+
+
+def _thin(history: pd.DataFrame) -> pd.DataFrame:
+    """At most some hundred of the epochs, the first and the last among them."""
+    if len(history) <= _MAX_POINTS:
+        return history
+    places = np.linspace(0, len(history) - 1, _MAX_POINTS).astype(int)
+    return history.iloc[places]
+
+
+def _name_ends(
+    figure: go.Figure, history: pd.DataFrame, lines: list[tuple[str, str, str, float]]
+) -> None:
+    """Each line's name stands at its end, so there is no legend to look up."""
+    if history.empty:
+        return
+    last = history.iloc[-1]
+    heights = [last[column] for column, *_ in lines]
+    for (_, label, colour, _), height in zip(lines, heights, strict=True):
+        others = [other for other in heights if other is not height]
+        shift = 0 if not others else (7 if height >= others[0] else -7)
+        if np.isfinite(height):
+            figure.add_annotation(
+                x=last["epoch"], y=height, text=label, font={"color": colour}, showarrow=False,
+                xanchor="left", xshift=6, yshift=shift,
+            )  # fmt: skip
+
+
+def _draw_baseline(figure: go.Figure, height: float, name: str, colour: str) -> None:
+    figure.add_hline(
+        y=height,
+        line={"color": colour, "width": 1, "dash": "dash"},
+        annotation={
+            "text": html.escape(name),
+            "font": {"color": colour, "size": 11},
+            "x": 1,
+            "xanchor": "right",
+            "yanchor": "top",
+        },
+    )
+
+
+def _preview_rate(settings: TrainingConfig, progress: float) -> float:
+    worst = pd.DataFrame({settings.monitor: []}, dtype=float)
+    if settings.schedule == "plateau":
+        epochs_done = int(progress * settings.epochs)
+        worst = pd.DataFrame({settings.monitor: np.zeros(epochs_done)})
+        return float(
+            settings.learning_rate * settings.decay_factor ** count_plateaus(settings, worst)
+        )
+    return compute_rate(settings, progress, worst)
+
+
+def _fade(colour: str, opacity: float) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
