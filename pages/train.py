@@ -10,9 +10,10 @@ from polyp_core.runs import Run, list_runs
 def find_shown_run(active: list[Run]) -> Run | None:
     """The run that this visitor started, watched or picked, or else the one that trains."""
     name = st.session_state.get("run")
-    if name is None and active:
+    listed = [run.name for run in active if ui.is_listed(run)]
+    if name is None and listed:
         # So that its outcome stays on the screen when it has ended.
-        name = st.session_state["run"] = active[0].name
+        name = st.session_state["run"] = listed[0]
     run = Run(workspace.get_runs_dir() / str(name))
     return run if name is not None and run.path("config.json").is_file() else None
 
@@ -29,7 +30,7 @@ shown = find_shown_run(active_runs)
 with ui.errors():
     if shown is not None:
         ui.show_run(shown)
-ui.watch_queue()
+ui.watch_queue(shown)
 place = st.container()
 if shown is not None:
     place = st.expander("Train another", icon=":material/add:", expanded=not active_runs)
@@ -41,6 +42,10 @@ with place, ui.errors():
         ui.show_verdict(index, audit)
         ui.show_form(index, is_busy=bool(active_runs))
         ui.write_link(with_view=False)
+        with st.expander("Repeat in folds and seeds", icon=":material/grid_view:", key="folds"):
+            ui.show_study_form(index, audit)
+with st.expander("Studies", icon=":material/grid_view:", expanded="study" in st.session_state):
+    ui.show_studies()
 all_runs = list_runs(runs_dir)
 if all_runs:
     with st.expander(f"All runs ({len(all_runs)})", icon=":material/list:", key="all runs"):

@@ -1,10 +1,12 @@
 """Everything an exact resume needs, in one file that is there whole or not at all.
 
-Arrays alone, in NumPy's own format without pickle; its checksums tell a damaged file. The weights
-of the best epoch lie in a file of their own, which is written only when an epoch is the best.
+Arrays alone, in NumPy's own format without pickle, and behind them the SHA-256 of them all: the
+format's own checksums leave a part of the file unguarded. The weights of the best epoch lie in a
+file of their own, which is written only when an epoch is the best.
 """
 
-import zipfile
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,9 @@ import numpy as np
 from polyp_core.runs import COUNT_COLUMNS, HISTORY_COLUMNS, Run, write_atomically
 
 _NUM_KEPT = 2  # the newest, and the one before should the newest be damaged
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_EPOCHS = f"epoch-{'[0-9]' * 5}-step-{'[0-9]' * 7}.npz"
+_BESTS = f"best-{'[0-9]' * 5}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,7 @@ def write_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
 
 def read_checkpoints(run: Run) -> list[Path]:
     """The files of a run's checkpoints, the newest first."""
-    return sorted(run.path("checkpoints").glob("epoch-*.npz"), reverse=True)
+    return sorted(run.path("checkpoints").glob(_EPOCHS), reverse=True)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -75,7 +80,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         best_epoch, best_weights = int(facts["best_epoch"]), None
         if best_epoch:
             _, best_weights = _read_arrays(_name_best(path.parent, best_epoch))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error
     row = {
         name: int(value) if name in COUNT_COLUMNS else value
@@ -98,7 +103,7 @@ def discard_newer(run: Run, checkpoint: Checkpoint) -> None:
     for path in read_checkpoints(run):
         if (int(path.stem[6:11]), int(path.stem[17:])) > (checkpoint.epoch, checkpoint.step):
             path.unlink()
-    for path in directory.glob("best-*.npz"):
+    for path in directory.glob(_BESTS):
         if int(path.stem[5:]) > checkpoint.best_epoch:
             path.unlink()
 
@@ -111,25 +116,32 @@ def _write_arrays(path: Path, facts: dict[str, np.ndarray], arrays: Sequence[np.
     numbered = {f"{number:05d}": array for number, array in enumerate(arrays)}
 
     def write(temporary: Path) -> None:
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **facts, **numbered)
         with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **facts, **numbered)
+            file.write(content.getbuffer())
+            file.write(hashlib.sha256(content.getbuffer()).digest())
 
     write_atomically(path, write)
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-    """The named arrays, and the numbered ones in their order; each is checked as it is read."""
-    with np.load(path, allow_pickle=False) as archive:
+    """The named arrays, and the numbered ones in their order, if the file is as it was written."""
+    data = path.read_bytes()
+    content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError(f"the checksum of {path.name} is not that of its content")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         names = sorted(archive.files)
         named = {name: archive[name] for name in names if not name.isdigit()}
         return named, [archive[name] for name in names if name.isdigit()]
 
 
 def _delete_old(directory: Path) -> None:
-    paths = sorted(directory.glob("epoch-*.npz"))
+    paths = sorted(directory.glob(_EPOCHS))
     for old in paths[:-_NUM_KEPT]:
         old.unlink()
     # The best weights that a kept checkpoint names are the newest two at most: an older best is
     # named by no checkpoint that is left.
-    for old in sorted(directory.glob("best-*.npz"))[:-_NUM_KEPT]:
+    for old in sorted(directory.glob(_BESTS))[:-_NUM_KEPT]:
         old.unlink()

@@ -64,7 +64,7 @@ def diagnose(history: pd.DataFrame, facts: Facts) -> list[Diagnosis]:
     """What is wrong with a run, the gravest first; nothing if all is well or it is too early.
 
     Nothing is said of the curves before 5 epochs, of a trend before 10, and of what is not learned
-    yet before the run is over or a fifth of it is done, from 10 to 30 epochs. The history is that
+    yet before the run is over or a fifth of it is done, from 10 to 100 epochs. The history is that
     of `Run.read_history`, one row an epoch; any number may be NaN.
     """
     case = _Case(history, facts)
@@ -119,7 +119,7 @@ class _Case:
         self.best = int(np.where(np.isnan(costs), np.inf, costs).argmin()) if self.n else 0
         patience = settings.early_stopping_patience or self.n
         is_over = self.n >= settings.epochs or self.n - 1 - self.best >= patience or facts.error
-        num_fair = _FEW if is_over else min(30, max(_TREND, settings.epochs // 5))
+        num_fair = _FEW if is_over else min(100, max(_TREND, settings.epochs // 5))
         self.is_ripe = self.n >= num_fair  # something should be learned by now
         # The loss, and what the best answer gives that looks at no image.
         self.loss_now = _median(self.loss[-_FEW:])
@@ -291,20 +291,21 @@ def _find_below_majority(case: _Case) -> Diagnosis | None:
 def _find_nothing_learned(case: _Case) -> Diagnosis | None:
     """Neither the kept AUC nor the best is clearly off 0.5; where units are few, in any way."""
     fewest, best = min(case.facts.validation_unit_counts), case.best
-    if not case.is_ripe or fewest < 4 or np.isnan(case.val_auc[best] + case.auc_now):
+    around = _median(case.val_auc[max(0, best - _FEW // 2) : best + _FEW // 2 + 1])
+    if not case.is_ripe or fewest < 4 or np.isnan(around + case.auc_now):
         return None
+    # The best of many epochs is the best by luck as well; the median with its neighbours is less.
     kept, when = case.auc_now, f"in the last {_FEW} epochs"
     if case.settings.keep == "best":
-        kept, when = case.val_auc[best], f"in epoch {case.epoch[best]:.0f}"
-    distance = max(abs(case.val_auc[best] - 0.5), abs(kept - 0.5)) / case.auc_spread
-    chance = 2 * NormalDist().cdf(-distance)
+        kept, when = around, f"around epoch {case.epoch[best]:.0f}"
+    chance = 2 * NormalDist().cdf(-max(abs(around - 0.5), abs(kept - 0.5)) / case.auc_spread)
     if chance <= (0.05 if fewest >= 12 else 0.2):
         return None
     tries = f"{round(100 * chance)} of 100" if chance < 0.095 else f"{round(10 * chance)} of 10"
     return Diagnosis(
         name="nothing_learned",
         severity="warning" if chance > 0.2 else "note",
-        title="What it has learned cannot be told from chance.",
+        title="So far, what it has learned cannot be told from chance.",
         evidence=f"AUC on validation {when}: {kept:.2f}, {case.said_units}. Labels dealt out at "
         f"random would do as well in {tries} tries.",
         advice="Run the control with shuffled labels, and compare.",

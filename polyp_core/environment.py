@@ -24,6 +24,15 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def count_threads(run: Run) -> int:
+    """How many threads compute a run: sums depend on it to the last bit, so a resume keeps it."""
+    known = run.read_environment().get("threads") or os.environ.get("TF_NUM_INTRAOP_THREADS")
+    if known:
+        return int(known)
+    # Not all processors may be this process' own.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def list_changes(run: Run) -> list[str]:
     """What computes otherwise here than where a run was started, such as "keras 3.14 → 3.15"."""
     then, now = run.read_environment(), describe_environment()

@@ -52,15 +52,17 @@ def open_images(
         if not path.is_file():
             model = config.model
             shape = (len(index.images), model.image_size_px, model.image_size_px, model.channels)
-            _make_room(folder, int(np.prod(shape)))
+            with FileLock(folder / "room.lock"):
+                _make_room(folder, int(np.prod(shape)))
             part = path.with_suffix(".part")
             try:
                 _write(part, shape, _decode(index, config), on_progress)
                 os.replace(part, path)
             finally:
                 part.unlink(missing_ok=True)
-    os.utime(path)
-    images: np.ndarray = np.load(path, mmap_mode="r")
+        # Still locked, so that nobody who makes room deletes it in between.
+        os.utime(path)
+        images: np.ndarray = np.load(path, mmap_mode="r")
     return images
 
 

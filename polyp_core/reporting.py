@@ -56,7 +56,7 @@ class Reporter:
     """Gathers what is reported and writes it to status.json, at most four times a second.
 
     Attributes:
-        is_stopping: Whether the work has heard that it shall stop.
+        is_stopping: Whether the main thread has heard that it shall stop, and keeps its state.
     """
 
     def __init__(self, run: Run) -> None:
@@ -66,6 +66,7 @@ class Reporter:
         self._timings: dict[str, float] = {}
         self._written_at = self._looked_at = self._showed_at = 0.0
         self._begun_at: float | None = None
+        self._built_at: float | None = None
         self._is_first_step = True
         self._pace = Pace()
         self._writing = threading.RLock()
@@ -99,7 +100,8 @@ class Reporter:
 
         Args:
             **values: Plain JSON values, and "batch": images `(n, size, size, channels)` uint8 and
-                their labels, of which a picture is made.
+                their labels, of which a picture is made. With "build_s" the first step is timed
+                from here.
 
         Raises:
             WorkStopped: When the run's stop file is there.
@@ -108,9 +110,12 @@ class Reporter:
         if now - self._looked_at >= _LOOK_FOR_STOP_EVERY_S:
             self._looked_at = now
             if self._run.path("stop").exists():
-                self.is_stopping = True
+                # Another thread, which reads images, has no state to keep, nor can it end the main.
+                self.is_stopping |= threading.current_thread() is threading.main_thread()
                 raise WorkStopped
         batch = values.pop("batch", None)
+        if "build_s" in values:
+            self._built_at, self._timings["build"] = now, values.pop("build_s")
         with self._writing:
             self._values |= values
             if "images_trained" in values:
@@ -150,6 +155,8 @@ class Reporter:
     def _note_first_step(self, now: float) -> None:
         if self._is_first_step and self._begun_at is not None:
             self._is_first_step = False
+            if self._built_at is not None:
+                self._timings["first step"] = round(now - self._built_at, 3)
             self._timings["until the first step"] = round(now - self._begun_at, 3)
             self._values["timings"] = dict(self._timings)
 

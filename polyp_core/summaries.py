@@ -29,7 +29,7 @@ _LAST_WORDS = ("finished", "stopped", "failed")
 _NUM_POINTS = 24  # of a sparkline
 _NUM_FOLDERS = 8  # of runs that are kept in memory
 _SETTLED_NS = 2_000_000_000  # a younger change may bear the same time as the next one
-_LATEST_S = 1e11  # in the year 5138
+_LATEST_S = 1e10  # in the year 2286
 _DAMAGES = (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
 Row = tuple[Any, ...]  # of _COLUMNS
 

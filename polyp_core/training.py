@@ -7,7 +7,7 @@ a run that was killed goes on as if nothing had happened.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -139,10 +139,9 @@ class Trainer:
         progress = (epoch - 1 + (step + 0.5) / self._batches.num_steps) / self._settings.epochs
         self._model.optimizer.learning_rate = compute_rate(self._settings, progress, self._history)
         weights = self._class_weights
+        more = [] if weights is None else [weights[labels[:, 0].astype(int)]]
         self._model.reset_metrics()
-        logs = self._step(
-            images, labels, *([] if weights is None else [weights[labels[:, 0].astype(int)]])
-        )
+        logs = self._step(images, labels, *more)
         return {name: float(logs[name]) for name in ("cross_entropy", "accuracy")}
 
     @cached_property
@@ -268,9 +267,8 @@ class Trainer:
     def _save_model(self, state: Checkpoint) -> None:
         """Write the kept state, always in 32 bit."""
         model = build_model(self._config.model)
-        if state.best_weights is not None:
-            weights: Sequence[np.ndarray] = state.best_weights
-        else:
+        weights = state.best_weights
+        if weights is None:
             with averaged_weights(self._model, self._settings.ema > 0):
                 weights = copy_arrays(self._model.weights)
         assign_arrays(model.weights, weights, "the kept weights")

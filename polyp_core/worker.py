@@ -5,6 +5,7 @@ holds the run's lock for its whole life; no other proof of life exists. It may b
 moment: every file is whole, and the next worker goes on exactly.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from filelock import Timeout
 from polyp_core import queueing
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.environment import describe_environment
+from polyp_core.environment import count_threads, describe_environment
 from polyp_core.errors import PolypError
 from polyp_core.image_store import open_images
 from polyp_core.reporting import Reporter, WorkStopped
@@ -37,13 +38,14 @@ def main(run_dir: Path) -> int:
     run = Run(run_dir)
     try:
         with run.lock().acquire(timeout=_WAIT_FOR_LOCK_S):
-            is_finished = run.read_status()["state"] == "finished"  # which never changes again
-            return 0 if is_finished else _work(run)
+            try:
+                is_finished = run.read_status()["state"] == "finished"  # which never changes again
+                return 0 if is_finished else _work(run)
+            finally:
+                queueing.remove_ticket(get_queue_dir(), run)
     except Timeout:
         print(f"Another worker has the run '{run.name}'; nothing done.")
         return 1
-    finally:
-        queueing.remove_ticket(get_queue_dir(), run)
 
 
 def _work(run: Run) -> int:
@@ -68,12 +70,12 @@ def _work(run: Run) -> int:
     except PolypError as error:
         reporter.end("failed", str(error))
     except OSError as error:
-        traceback.print_exc()
         reporter.end("failed", _say_disk_error(run, error))
+        _log_traceback()
     except Exception as error:  # noqa: BLE001 - the only broad one: a run must not end silently
-        traceback.print_exc()
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:500]
         reporter.end("failed", f"Unexpected error, see worker.log. {reason}")
+        _log_traceback()
     return 1
 
 
@@ -83,6 +85,7 @@ def _train_and_evaluate(run: Run, reporter: Reporter) -> int:
     with ThreadPoolExecutor(1) as pool:  # the images are read while TensorFlow is imported
         opening = pool.submit(_open_images, index, config, reporter)
         started = time.monotonic()
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(count_threads(run))
         from polyp_core.evaluation import evaluate_run
         from polyp_core.serving import write_serving_model
         from polyp_core.training import Trainer
@@ -138,7 +141,8 @@ def _note_environment(run: Run) -> None:
     import keras
 
     now = describe_environment() | {
-        "devices": sorted({name.split(":")[0] for name in keras.distribution.list_devices()})
+        "threads": count_threads(run),
+        "devices": sorted({name.split(":")[0] for name in keras.distribution.list_devices()}),
     }
     then = run.read_environment()
     if not then:
@@ -161,6 +165,11 @@ def _end_hard(run: Run, reporter: Reporter) -> None:
     reporter.end("stopped", "Stopped")
     queueing.remove_ticket(get_queue_dir(), run)
     os._exit(1)
+
+
+def _log_traceback() -> None:
+    with contextlib.suppress(OSError):  # a full disk does not take the log either
+        traceback.print_exc()
 
 
 def _say_disk_error(run: Run, error: OSError) -> str:

@@ -16,7 +16,7 @@ from ui.findings import show_clean_split, show_counts, show_findings, show_verdi
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
 from ui.link import read_link, write_link
 from ui.pictures import get_class_colours, is_dark, show_image, show_row
-from ui.queue_view import list_active_runs, watch_queue
+from ui.queue_view import is_listed, list_active_runs, watch_queue
 from ui.readers import (
     classify,
     draw_demo_data,
@@ -34,6 +34,7 @@ from ui.run_view import show_run
 from ui.samples import GRID_SIZES, VIEWS, show_augmentation
 from ui.settings_form import show_form, take_settings
 from ui.sources import has_folder, show_source_choice, take_next_source
+from ui.study_view import show_studies, show_study_form
 from ui.words import escape
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "get_preset_name",
     "has_folder",
     "is_dark",
+    "is_listed",
     "list_active_runs",
     "list_changes",
     "list_demo_pictures",
@@ -81,6 +83,8 @@ __all__ = [
     "show_setting",
     "show_settings",
     "show_source_choice",
+    "show_studies",
+    "show_study_form",
     "show_verdict",
     "take_next_source",
     "take_settings",

@@ -142,11 +142,11 @@ def _show_worth(runs: Sequence[Run], labels: Sequence[str]) -> None:
     ]
     table = pd.DataFrame(rows).style.apply(lambda _: looks, subset=["Line"])
     st.dataframe(
-        table, hide_index=True, height="content", alt="What the compared runs are worth",
+        table, hide_index=True, height="content", placeholder="", alt="What the runs are worth",
         column_order=["Line", "Run", "Accuracy", "Of", "AUC", "Sensitivity", "Specificity"],
         column_config={
             "Line": st.column_config.TextColumn(width=60),
-            "Run": st.column_config.TextColumn(width=230),
+            "Run": st.column_config.TextColumn(width=300),
         },
     )  # fmt: skip
 

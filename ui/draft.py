@@ -12,6 +12,14 @@ from polyp_core.errors import ConfigError
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
 from ui.words import escape
 
+# A setting of training: the one it depends on, and the choices that use it.
+_USED_BY: dict[str, tuple[str, tuple[str, ...]]] = {
+    "momentum": ("optimizer", ("sgd",)),
+    "warm_up": ("schedule", ("cosine",)),
+    "decay_epochs": ("schedule", ("step", "plateau")),
+    "decay_factor": ("schedule", ("step", "plateau")),
+}
+
 
 def get_preset_name() -> str:
     """The chosen preset."""
@@ -130,7 +138,10 @@ def show_setting(section_name: str, name: str) -> None:
     is_part = limits["unit"] == "part"  # shown in percent
     label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] and not is_part else "")
     st.session_state.setdefault(key, getattr(section, name))
-    options: dict[str, Any] = {"key": key, "help": limits["help"], "persist_state": "session"}
+    options: dict[str, Any] = {
+        "key": key, "help": limits["help"], "persist_state": "session",
+        "disabled": not _is_used(section_name, name),
+    }  # fmt: skip
     if item.type == tuple[int, ...]:
         _show_numbers(label, key, limits["help"])
     elif item.type is bool:
@@ -141,7 +152,7 @@ def show_setting(section_name: str, name: str) -> None:
         st.text_input(label, **options)
     elif item.type is int:
         st.number_input(label, int(limits["low"]), int(limits["high"]), step=1, **options)
-    elif section_name == "training":
+    elif section_name == "training" and not is_part:
         step = getattr(section, name) / 2 or 0.01
         st.number_input(label, limits["low"], limits["high"], step=step, format="%.4g", **options)
     elif item.type is float:
@@ -149,6 +160,15 @@ def show_setting(section_name: str, name: str) -> None:
         step = _find_step(100 * span) / 100 if is_part else _find_step(span)
         form = "percent" if is_part else "%.4g"
         st.slider(label, limits["low"], limits["high"], step=step, format=form, **options)
+
+
+def _is_used(section_name: str, name: str) -> bool:
+    """Whether a setting plays a part beside the others; grey otherwise."""
+    key, used_by = _USED_BY.get(name, ("", ()))
+    if section_name != "training" or not key:
+        return True
+    usual = getattr(PRESETS[get_preset_name()].config.training, key)
+    return st.session_state.get(_setting_key("training", key), usual) in used_by
 
 
 def _show_numbers(label: str, key: str, help_text: str) -> None:

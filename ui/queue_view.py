@@ -16,42 +16,56 @@ def list_active_runs() -> list[Run]:
     return queueing.list_active_runs(workspace.get_queue_dir())
 
 
+def is_listed(run: Run) -> bool:
+    """Whether a run stands in the table of runs: no study's member, no search for a rate."""
+    return run.directory.parent.absolute() == workspace.get_runs_dir().absolute()
+
+
 @st.fragment(run_every=_LOOK_EVERY_S)
-def watch_queue() -> None:
-    """Redraw the page when somebody else starts or ends a run; show what waits."""
+def watch_queue(shown: Run | None) -> None:
+    """What trains and waits besides the run that is shown; redraws the page when that changes."""
     active = list_active_runs()
     names = [run.name for run in active]
-    if st.session_state.setdefault("active runs", names) != names:
-        st.session_state["active runs"] = names
+    known = st.session_state.get("active runs")
+    st.session_state["active runs"] = names
+    if known is not None and set(known) != set(names):
         st.rerun()
-    if len(active) < 2:
+    num_waiting = sum(run.read_status()["state"] == "queued" for run in active)
+    is_all_seen = shown is not None and names == [shown.name]
+    if not active or is_all_seen:
         return
     with st.container(border=True):
-        st.markdown(f"**Queue** · one run trains at a time, {len(active) - 1} waiting")
+        num_working = len(active) - num_waiting
+        waiting = f", {num_waiting} waiting" if num_waiting else ""
+        st.markdown(f"**Queue:** {num_working} at work{waiting}")
         for position, run in enumerate(active):
-            _show_place(run, position, len(active))
+            _show_place(run, position - num_working, num_waiting)
 
 
-def _show_place(run: Run, position: int, num_active: int) -> None:
-    status = run.read_status()
-    is_waiting = status["state"] == "queued"
+def _show_place(run: Run, place: int, num_waiting: int) -> None:
+    """One line; `place` counts the waiting ones from 0 and is below 0 for one at work."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        icon = ":material/hourglass_empty:" if is_waiting else ":material/model_training:"
+        icon = ":material/hourglass_empty:" if place >= 0 else ":material/model_training:"
         st.markdown(f"{icon} {escape(name_run(run))}", width="content")
-        st.caption(escape(str(status["message"])))
+        st.caption(escape(str(run.read_status()["message"])), width="content")
         st.space("stretch")
-        if is_waiting:
+        if place >= 0:
             for direction, arrow, is_possible in (
-                ("earlier", ":material/arrow_upward:", position > 1),
-                ("later", ":material/arrow_downward:", position < num_active - 1),
+                ("earlier", ":material/arrow_upward:", place > 0),
+                ("later", ":material/arrow_downward:", place < num_waiting - 1),
             ):
                 st.button(
-                    "", icon=arrow, key=f"{direction} {run.directory}",
-                    help=f"Train it {direction}", disabled=not is_possible,
-                    on_click=_move, args=(run, direction == "earlier"),
+                    arrow, key=f"{direction} {run.directory}", help=f"Train it {direction}",
+                    disabled=not is_possible, on_click=_move, args=(run, direction == "earlier"),
                 )  # fmt: skip
+        # Not in a callback: in a fragment that would redraw the fragment alone.
+        elif is_listed(run) and st.button(
+            "Watch", icon=":material/visibility:", key=f"watch {run.directory}"
+        ):
+            st.session_state["run"] = run.name
+            st.rerun()
         st.button(
-            "Cancel" if is_waiting else "Stop", icon=":material/close:",
+            "Cancel" if place >= 0 else "Stop", icon=":material/close:",
             key=f"cancel {run.directory}", on_click=_cancel, args=(run,),
         )  # fmt: skip
 

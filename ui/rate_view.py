@@ -3,23 +3,22 @@
 import streamlit as st
 
 from polyp_core import jobs, workspace
+from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.runs import ACTIVE_STATES, Run
 from ui import charts, training_charts
-from ui.draft import get_draft, put_setting
+from ui.draft import put_setting
 from ui.frame import errors, show_problem
 from ui.pictures import is_dark
 from ui.words import escape
 
 
-def show_rate_finder(index: Index) -> None:
+def show_rate_finder(draft: RunConfig, index: Index) -> None:
     """Measure which learning rate suits the settings in the form."""
     with errors():
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Find a learning rate", icon=":material/query_stats:", key="find rate"):
-                run = jobs.prepare_run(
-                    get_draft(), index, workspace.get_rates_dir(), task="find-rate"
-                )
+                run = jobs.prepare_run(draft, index, workspace.get_rates_dir(), task="find-rate")
                 jobs.start_worker(run)
                 st.session_state["rate run"] = run.name
             st.caption(

@@ -37,22 +37,22 @@ def _show_diagnosis(run: Run, found: Diagnosis) -> None:
             f"**{escape(found.title)}** {escape(found.evidence)} {escape(found.advice)}",
             icon=":material/stethoscope:",
         )
-        if found.setting is not None:
-            st.button(
-                "Set for the next run", key=f"try {run.name} {found.name}",
-                on_click=_take_advice, args=(run, *found.setting),
-                help=f"Takes this run's settings with {found.setting[0]} = {found.setting[1]} into "
-                "the form for a new run; this run stays as it is.",
-            )  # fmt: skip
+        if found.setting is not None and st.button(
+            "Set for the next run", key=f"try {run.name} {found.name}",
+            help=f"Takes this run's settings with {found.setting[0]} = {found.setting[1]} into the "
+            "form for a new run; this run stays as it is.",
+        ):  # fmt: skip
+            _take_advice(run, *found.setting)
 
 
 def use_settings(config: RunConfig) -> None:
     """Hand a run's settings to the form for the next one."""
     st.session_state["settings to load"] = config.to_dict()
+    st.rerun()
 
 
 def _take_advice(run: Run, key: str, value: object) -> None:
     """This run's settings with one changed, for the next run."""
     section, _, name = key.partition(".")
-    use_settings(run.read_config())
     st.session_state["advice"] = (section, name, value)
+    use_settings(run.read_config())

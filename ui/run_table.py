@@ -1,6 +1,7 @@
 """All runs as a table: to find one again, name it, throw it away, or compare some."""
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -8,28 +9,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from polyp_core import jobs, words
-from polyp_core.errors import RunError
-from polyp_core.runs import ACTIVE_STATES, Run
+from polyp_core import words
+from polyp_core.runs import Run
 from polyp_core.summaries import list_summaries
 from ui.compare_charts import MAX_COMPARED, show_comparison
-from ui.frame import errors, show_problem
-from ui.readers import name_run
-from ui.words import escape
+from ui.frame import errors
+from ui.run_dialogs import ask_for_notes, ask_to_delete, show_dialog
 
-_STATES = {
-    "running": "primary",
-    "queued": "gray",
-    "finished": "green",
-    "stopped": "gray",
-    "interrupted": "yellow",
-    "failed": "red",
-}
+_STATES = {  # and the colour of each
+    "running": "primary", "queued": "gray", "finished": "green", "stopped": "gray",
+    "interrupted": "yellow", "failed": "red",
+}  # fmt: skip
 _SEARCHED = ("name", "title", "note", "data", "preset")
-_NUM_NAMED = 10  # runs in a question
-_NUM_MEASURED = 50  # runs whose size is added up for a question
 _TABLE, _SHOWN, _CHOSEN = "runs table", "runs shown", "runs chosen"
-_COMPARED, _DIALOG = "runs compared", "runs dialog"
+_COMPARED, _OPENED = "runs compared", "runs opened"
 
 
 @st.fragment
@@ -43,21 +36,21 @@ def show_runs(runs_dir: Path) -> None:
     if summaries.empty:
         st.caption("Your runs will stand here, with their curves.")
         return
+    if st.session_state.pop(_OPENED, False):  # said now, because the page was drawn anew
+        st.toast("The run stands at the top of the page.", icon=":material/arrow_upward:")
     found = _filter(summaries)
-    _show_table(found)
+    _show_table(found, len(summaries))
     chosen = _list_chosen()
     _show_actions(runs_dir, chosen)
     known = set(summaries["name"])
     compared = [name for name in st.session_state.get(_COMPARED, []) if name in known]
     if len(compared) > 1:
         with st.container(border=True, key="runs comparison"):
-            show_comparison([Run(runs_dir / name) for name in compared], _stop_comparing)
-    kind, names = st.session_state.get(_DIALOG, (None, []))
-    runs = [Run(runs_dir / name) for name in names if name in known]
-    if kind == "edit" and runs:
-        _edit_notes(runs[0])
-    elif kind == "delete" and runs:
-        _delete_runs(runs)
+            show_comparison(
+                [Run(runs_dir / name) for name in compared],
+                on_close=lambda: st.session_state.pop(_COMPARED, None),
+            )
+    show_dialog(runs_dir)
 
 
 def _filter(summaries: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +76,8 @@ def _filter(summaries: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _show_table(found: pd.DataFrame) -> None:
+def _show_table(found: pd.DataFrame, num_all: int) -> None:
+    """As high as with all runs, so that nothing moves while somebody types."""
     names = found["name"].tolist()
     if st.session_state.get(_SHOWN, names) != names:
         # The selection is kept by place: what was selected may stand elsewhere now.
@@ -92,37 +86,35 @@ def _show_table(found: pd.DataFrame) -> None:
         st.session_state[_TABLE] = {"selection": {"rows": rows, "columns": [], "cells": []}}
         st.session_state[_CHOSEN] = [names[row] for row in rows]
     st.session_state[_SHOWN] = names
-    column = st.column_config
     st.dataframe(
-        _tabulate(found),
-        hide_index=True,
-        height=min(len(found), 10) * 35 + 38,  # a row's height, and the head's
-        key=_TABLE,
-        on_select=_note_choice,
-        selection_mode="multi-row",
-        placeholder="",
-        alt="All runs",
-        column_config={
-            "State": column.MultiselectColumn(
-                width=104, options=[s.capitalize() for s in _STATES], color=list(_STATES.values())
-            ),
-            "Run": column.TextColumn(width=236),
-            "Learning": column.LineChartColumn(
-                width=100, y_min=0, y_max=1, help="Validation accuracy by epoch, from 0 to 100 %."
-            ),
-            "Accuracy": column.TextColumn(
-                width=172,
-                help="On the validation images, with its 95 % interval; n is how many patients, "
-                "or images where patients are not known.",
-            ),
-            "AUC": column.TextColumn(width=124),
-            "Epochs": column.TextColumn(width=84),
-            "Data": column.TextColumn(width=140),
-            "Preset": column.TextColumn(width=84),
-            "Started": column.DatetimeColumn(width=132, format="D MMM YYYY, HH:mm"),
-            "Note": column.TextColumn(width=240),
-        },
-    )
+        _tabulate(found), hide_index=True, height=min(num_all, 10) * 35 + 38,  # rows and head
+        key=_TABLE, on_select=_note_choice, selection_mode="multi-row", placeholder="",
+        alt="All runs", column_config=_describe_columns(),
+    )  # fmt: skip
+
+
+def _describe_columns() -> dict[str, Any]:
+    """At 1280 px the first five are seen at once; the rest is scrolled to."""
+    text, column = st.column_config.TextColumn, st.column_config
+    states = [state.capitalize() for state in _STATES]
+    return {
+        "State": column.MultiselectColumn(width=100, options=states, color=list(_STATES.values())),
+        "Run": text(width=282),
+        "Learning": column.LineChartColumn(
+            width=84, y_min=0, y_max=1, help="Validation accuracy by epoch, from 0 to 100 %."
+        ),
+        "Accuracy": text(
+            width=172,
+            help="On the validation images, with its 95 % interval; n is how many patients, or "
+            "images where patients are not known.",
+        ),
+        "AUC": text(width=114),
+        "Epochs": text(width=84),
+        "Data": text(width=140),
+        "Preset": text(width=84),
+        "Started": column.DatetimeColumn(width=132, format="D MMM YYYY, HH:mm"),
+        "Note": text(width=240),
+    }
 
 
 def _note_choice() -> None:
@@ -139,47 +131,48 @@ def _list_chosen() -> list[str]:
 def _tabulate(found: pd.DataFrame) -> pd.DataFrame:
     """What the table shows of every run."""
     num_digits = len(f"{found['epochs_done'].max():.0f}")
-    rows = found.to_dict("records")
+    rows = list(found.itertuples(index=False))
     return pd.DataFrame(
         {
-            "State": [[row["state"].capitalize()] for row in rows],
-            "Run": [row["title"] or words.make_visible(row["name"]) for row in rows],
-            "Learning": [row["curve"] for row in rows],
+            "State": [[row.state.capitalize()] for row in rows],
+            "Run": [row.title or _make_visible(row.name) for row in rows],
+            "Learning": found["curve"].tolist(),
             "Accuracy": [_say_accuracy(row) for row in rows],
-            "AUC": [_say_auc(row) for row in rows],
+            "AUC": [_say_metric(words.say_auc, row.auc, row.auc_low, row.auc_high) for row in rows],
             "Epochs": [_say_epochs(row, num_digits) for row in rows],
-            "Data": [row["data"] for row in rows],
-            "Preset": [row["preset"] for row in rows],
-            "Started": pd.Series([_tell_time(row["started_at"]) for row in rows], dtype="M8[s]"),
-            "Note": [row["note"] for row in rows],
+            "Data": found["data"].tolist(),
+            "Preset": found["preset"].tolist(),
+            "Started": pd.Series([_tell_time(row.started_at) for row in rows], dtype="M8[s]"),
+            "Note": found["note"].tolist(),
         }
     )
 
 
-def _say_accuracy(row: dict[str, Any]) -> str:
+def _make_visible(name: str) -> str:
+    return name if name.isprintable() else words.make_visible(name)  # ten thousand in a moment
+
+
+def _say_accuracy(row: Any) -> str:  # noqa: ANN401 - a row of the summaries
     """Such as " 84 % (76–90), n = 62"; filled up, so that the table sorts it as a number."""
-    value, low, high = row["accuracy"], row["accuracy_low"], row["accuracy_high"]
+    text = _say_metric(words.say_percent, row.accuracy, row.accuracy_low, row.accuracy_high)
+    return text and f"{' ' * (3 - text.index(' '))}{text}, n = {row.n:.0f}"
+
+
+def _say_metric(say: Callable[[words.Plain], str], value: float, low: float, high: float) -> str:
     if math.isnan(value + low + high):
         return ""
-    text = words.say_percent({"value": value, "low": low, "high": high})
-    text = " " * (3 - text.index(" ")) + text
-    return text if math.isnan(row["n"]) else f"{text}, n = {row['n']:.0f}"
+    return say({"value": value, "low": low, "high": high})
 
 
-def _say_auc(row: dict[str, Any]) -> str:
-    metric = {"value": row["auc"], "low": row["auc_low"], "high": row["auc_high"]}
-    return "" if math.isnan(sum(metric.values())) else words.say_auc(metric)
-
-
-def _say_epochs(row: dict[str, Any], num_digits: int) -> str:
-    if math.isnan(row["epochs_done"] + row["epochs"]):
+def _say_epochs(row: Any, num_digits: int) -> str:  # noqa: ANN401 - a row of the summaries
+    if math.isnan(row.epochs_done + row.epochs):
         return ""
-    return f"{row['epochs_done']:{num_digits}.0f} of {row['epochs']:.0f}"
+    return f"{row.epochs_done:{num_digits}.0f} of {row.epochs:.0f}"
 
 
 def _tell_time(seconds: float) -> datetime | None:
     """This computer's time, which is the visitor's own."""
-    return None if math.isnan(seconds) else datetime.fromtimestamp(int(seconds))  # noqa: DTZ006
+    return None if math.isnan(seconds) else datetime.fromtimestamp(int(seconds))
 
 
 def _show_actions(runs_dir: Path, names: list[str]) -> None:
@@ -187,14 +180,13 @@ def _show_actions(runs_dir: Path, names: list[str]) -> None:
     runs = [Run(runs_dir / name) for name in names]
     is_one, is_several = len(runs) == 1, 2 <= len(runs) <= MAX_COMPARED
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button(
-            "Open", icon=":material/visibility:", disabled=not is_one, key="runs open"
-        ):  # fmt: skip
+        if st.button("Open", icon=":material/visibility:", disabled=not is_one, key="runs open"):
             st.session_state["run"] = names[0]
+            st.session_state[_OPENED] = True
             st.rerun()
         st.button(
             "Rename or note", icon=":material/edit_note:", disabled=not is_one, key="runs edit",
-            on_click=_open_dialog, args=("edit", names),
+            on_click=ask_for_notes, args=(names,),
         )  # fmt: skip
         is_used = st.button(
             "Use its settings", icon=":material/tune:", disabled=not is_one, key="runs use",
@@ -207,7 +199,7 @@ def _show_actions(runs_dir: Path, names: list[str]) -> None:
             st.session_state[_COMPARED] = names
         st.button(
             "Delete", icon=":material/delete:", disabled=not runs, key="runs delete",
-            on_click=_open_dialog, args=("delete", names),
+            on_click=ask_to_delete, args=(runs_dir, names),
         )  # fmt: skip
         st.caption(
             f"{words.say_number(len(runs), 'run')} selected" if runs
@@ -217,84 +209,3 @@ def _show_actions(runs_dir: Path, names: list[str]) -> None:
         with errors():
             st.session_state["settings to load"] = runs[0].read_config().to_dict()
             st.rerun()
-
-
-def _stop_comparing() -> None:
-    st.session_state.pop(_COMPARED, None)
-
-
-def _open_dialog(kind: str, names: list[str]) -> None:
-    """Noted in the session, so that a page that is drawn anew meanwhile does not close it."""
-    st.session_state[_DIALOG] = (kind, names)
-
-
-def _close_dialog() -> None:
-    st.session_state.pop(_DIALOG, None)
-
-
-@st.dialog("Rename or note", icon=":material/edit_note:", on_dismiss=_close_dialog)
-def _edit_notes(run: Run) -> None:
-    notes = run.read_notes()
-    st.caption(f"The folder keeps its name: {escape(run.name)}")
-    title = st.text_input(
-        "Title", notes["title"], max_chars=200, key=f"title of {run.name}", placeholder=run.name
-    )
-    note = st.text_area("Note", notes["note"], max_chars=10_000, key=f"note of {run.name}")
-    if st.button("Save", type="primary", icon=":material/check:", key="runs save"):
-        try:
-            run.write_notes(" ".join(title.split()), note.strip())
-        except OSError as error:
-            show_problem(f"The note cannot be written to '{run.directory}' ({error.strerror}).")
-            return
-        _close_dialog()
-        st.rerun()
-
-
-@st.dialog("Delete for good?", icon=":material/delete:", on_dismiss=_close_dialog)
-def _delete_runs(runs: list[Run]) -> None:
-    active = [run for run in runs if run.read_status()["state"] in ACTIVE_STATES]
-    doomed = [run for run in runs if run not in active]
-    for run in active[:_NUM_NAMED]:
-        with errors():
-            jobs.delete_run(run)  # which says why it is not deleted
-    if doomed:
-        named = "\n".join(f"- {escape(name_run(run))}" for run in doomed[:_NUM_NAMED])
-        more = len(doomed) - _NUM_NAMED
-        st.markdown(named + (f"\n- and {more:,} more" if more > 0 else ""))
-        st.write(
-            f"Settings, curves, models, predictions and notes go{_say_size(doomed)}, and cannot be "
-            "brought back. The images that were trained on stay."
-        )
-    with st.container(horizontal=True):
-        is_sure = st.button(
-            f"Delete {words.say_number(len(doomed), 'run')}", type="primary", key="runs doom",
-            icon=":material/delete:", disabled=not doomed,
-        )  # fmt: skip
-        is_done = st.button("Cancel", key="runs spare")
-    if is_done or (is_sure and _delete_all(doomed)):
-        _close_dialog()
-        st.rerun()
-
-
-def _delete_all(runs: list[Run]) -> bool:
-    """Whether all could be deleted; what could not says why."""
-    problems = []
-    bar = st.progress(0.0) if len(runs) > _NUM_NAMED else None
-    for number, run in enumerate(runs, start=1):
-        try:
-            jobs.delete_run(run)
-        except RunError as error:
-            problems.append(str(error))
-        if bar is not None:
-            bar.progress(number / len(runs), text=f"Deleting run {number} of {len(runs)}")
-    for problem in problems[:_NUM_NAMED]:
-        show_problem(problem)
-    return not problems
-
-
-def _say_size(runs: list[Run]) -> str:
-    """How much room the runs take, such as " (12 MB)"; nothing where that would take long."""
-    if len(runs) > _NUM_MEASURED:
-        return ""
-    sizes = [path.lstat().st_size for run in runs for path in run.directory.rglob("*")]
-    return f" ({max(1, round(sum(sizes) / 1e6)):,} MB)"

@@ -1,6 +1,7 @@
 """One run on the screen: live while it trains, with its outcome afterwards."""
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pandas as pd
@@ -8,10 +9,10 @@ import streamlit as st
 
 from polyp_core import jobs, words
 from polyp_core.config import RunConfig
-from polyp_core.errors import PolypError
+from polyp_core.environment import list_changes
 from polyp_core.runs import FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.schedules import find_kept_epoch
-from ui.draft import list_changes
+from ui.draft import list_changes as list_setting_changes
 from ui.frame import errors, show_notice, show_problem
 from ui.readers import name_run
 from ui.run_doctor import show_doctor, use_settings
@@ -57,6 +58,7 @@ def _show_progress(run: Run, is_live: bool) -> None:
         _show_bars(status, config.training.epochs)
     else:
         _show_outcome(run, status)
+        _offer_other_versions(run)
     show_doctor(run, status, history)
     show_curves(run, config, history)
     show_images(run, config, history)
@@ -75,25 +77,30 @@ def _show_head(
         st.space("stretch")
         is_resumable = status["state"] in RESUMABLE_STATES
         if not history.empty and (status["state"] == "running" or is_resumable):
-            best = find_kept_epoch(config.training, history)
-            st.button(
-                "Finish now", icon=":material/flag:", on_click=_finish, args=(run,),
-                key=f"finish {run.name}",
-                help=f"End training and make a model of epoch {best}, which is kept so far. The "
+            kept = find_kept_epoch(config.training, history)
+            if st.button(
+                "Finish now", icon=":material/flag:", key=f"finish {run.name}",
+                help=f"End training and make a model of epoch {kept}, which is kept so far. The "
                 "run is finished then and cannot be resumed.",
-            )  # fmt: skip
+            ):  # fmt: skip
+                _start_again(run, jobs.finish_run)
         if is_live:
             st.button(
                 "Stop", icon=":material/stop:", on_click=_stop, args=(run,), key=f"stop {run.name}",
                 help="Stops within two seconds and keeps everything; Resume goes on exactly there.",
             )  # fmt: skip
-        elif is_resumable:
-            st.button(
-                "Resume", icon=":material/resume:", on_click=_resume, args=(run,), type="primary",
-                key=f"resume {run.name}",
-            )  # fmt: skip
-    if st.session_state.get("cannot resume") == run.name:
-        _offer_resume(run)
+        elif is_resumable and st.button(
+            "Resume", icon=":material/resume:", type="primary", key=f"resume {run.name}"
+        ):
+            _start_again(run, jobs.resume_run)
+
+
+def _offer_other_versions(run: Run) -> None:
+    """The run was started with other versions; whether to go on all the same is for people."""
+    if st.session_state.get("other versions") == run.name and st.button(
+        "Resume all the same", key=f"accept {run.name}"
+    ):
+        _start_again(run, _accept_changes)
 
 
 def _show_bars(status: dict[str, Any], num_epochs: int) -> None:
@@ -123,7 +130,7 @@ def _show_outcome(run: Run, status: dict[str, Any]) -> None:
     metrics, state = run.read_metrics(), status["state"]
     if state == "finished" and metrics is not None:
         level, unit = words.get_main_level(metrics)
-        with st.container(horizontal=True):
+        with st.grid(4, min_column_width=150):
             for name in ("accuracy", "sensitivity", "specificity"):
                 st.metric(name.capitalize(), words.say_percent(level[name]), border=True)
             st.metric("AUC", words.say_auc(level["auc"]), border=True)
@@ -145,17 +152,15 @@ def _show_outcome(run: Run, status: dict[str, Any]) -> None:
 
 
 def _show_details(run: Run, config: RunConfig) -> None:
-    changes = list_changes(config)
+    changes = list_setting_changes(config)
     with st.expander("Settings and log", icon=":material/description:", key=f"details {run.name}"):
         st.caption(
             f"Preset {escape(config.preset)}"
             + (f"; other than in the preset: {escape(', '.join(changes))}" if changes else "")
         )
         with st.container(horizontal=True):
-            st.button(
-                "Use these settings", key=f"use {run.name}", icon=":material/tune:",
-                on_click=use_settings, args=(config,),
-            )  # fmt: skip
+            if st.button("Use these settings", key=f"use {run.name}", icon=":material/tune:"):
+                use_settings(config)
             st.download_button(
                 "Download settings", json.dumps(config.to_dict(), indent=1),
                 f"{run.name}-settings.json", "application/json", icon=":material/download:",
@@ -176,35 +181,20 @@ def _show_details(run: Run, config: RunConfig) -> None:
         st.code(log[-_LOG_CHARACTERS:] or "The log is empty.", language=None, height=240)
 
 
-def _offer_resume(run: Run) -> None:
-    """Versions have changed since the start: the visitor decides."""
-    with errors():
-        try:
-            jobs.resume_run(run)
-        except PolypError as error:
-            show_problem(str(error))
-            st.button(
-                "Resume all the same", key=f"accept {run.name}", on_click=_resume, args=(run, True)
-            )
-
-
 def _stop(run: Run) -> None:
     with errors():
         jobs.stop_run(run)
 
 
-def _finish(run: Run) -> None:
+def _start_again(run: Run, start: Callable[[Run], None]) -> None:
+    """Start the worker again, and redraw the page; where versions have changed, offer a choice."""
     st.session_state["run"] = run.name
-    with errors():
-        jobs.finish_run(run)
+    st.session_state["other versions"] = list_changes(run) and run.name
+    with errors(), st.spinner("Starting the worker …"):
+        start(run)
         jobs.wait_for_worker(run)
+        st.rerun()
 
 
-def _resume(run: Run, accept_changes: bool = False) -> None:
-    st.session_state["run"] = run.name
-    st.session_state.pop("cannot resume", None)
-    try:
-        jobs.resume_run(run, accept_changes=accept_changes)
-        jobs.wait_for_worker(run)
-    except PolypError:
-        st.session_state["cannot resume"] = run.name
+def _accept_changes(run: Run) -> None:
+    jobs.resume_run(run, accept_changes=True)

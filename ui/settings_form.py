@@ -1,5 +1,6 @@
 """The form of a new run: presets, the few settings that matter, all others folded away."""
 
+import contextlib
 import json
 
 import streamlit as st
@@ -91,8 +92,8 @@ def _show_preset(preset: Preset, num_images: int) -> None:
     st.caption(
         f"{model.image_size_px} × {model.image_size_px} px in {colour}, "
         f"{words.say_count(preset.num_weights)} weights, "
-        f"{words.say_duration(seconds)} an epoch. Gave AUC {preset.demo_auc:.2f} on the demo images "
-        "in 30 epochs."
+        f"{words.say_duration(seconds)} an epoch. Gave AUC {preset.demo_auc:.2f} on the demo "
+        "images in 30 epochs."
     )
     st.space("stretch")
     st.button(
@@ -126,18 +127,23 @@ def _show_all_settings(index: Index) -> None:
         with tab:
             if name == "Network":
                 show_settings("model")
-            elif name == "Save and load":
-                _show_files()
-            else:
+            elif name in _GROUPS:
                 show_settings("training", only=_GROUPS[name])
-            if name == "Schedule":
-                figure = training_charts.draw_schedule(get_draft().training, is_dark=is_dark())
-                st.plotly_chart(
-                    figure, config=charts.PLAIN, key="schedule", alt="Learning rate by epoch"
-                )
-            if name == "Steps":
-                show_rate_finder(index)
+            # Settings that do not fit together are told below, once, and mended here.
+            with contextlib.suppress(ConfigError):
+                _show_more(name, index)
     st.caption("The settings of the augmentation stand on the data page, beside the images.")
+
+
+def _show_more(name: str, index: Index) -> None:
+    """What a group has besides its settings."""
+    if name == "Steps":
+        show_rate_finder(get_draft(), index)
+    elif name == "Schedule":
+        figure = training_charts.draw_schedule(get_draft().training, is_dark=is_dark())
+        st.plotly_chart(figure, config=charts.PLAIN, key="schedule", alt="Learning rate by epoch")
+    elif name == "Save and load":
+        _show_files()
 
 
 def _show_files() -> None:

@@ -172,10 +172,12 @@ def draw_rates(
 
 def _thin(history: pd.DataFrame) -> pd.DataFrame:
     """At most some hundred of the epochs, the first and the last among them."""
-    if len(history) <= _MAX_POINTS:
-        return history
-    places = np.linspace(0, len(history) - 1, _MAX_POINTS).astype(int)
-    return history.iloc[places]
+    return history.iloc[_pick(len(history))]
+
+
+def _pick(length: int) -> np.ndarray:
+    places: np.ndarray = np.linspace(0, length - 1, min(length, _MAX_POINTS)).astype(int)
+    return places
 
 
 def _name_ends(
@@ -224,3 +226,53 @@ def _preview_rate(settings: TrainingConfig, progress: float) -> float:
 def _fade(colour: str, opacity: float) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def draw_band(
+    histories: list[pd.DataFrame], name: str, title: str, num_epochs: int, *, is_dark: bool
+) -> go.Figure:
+    """Curves of several runs: each thin, their mean thick, one standard deviation as a band.
+
+    Args:
+        histories: As `Run.read_history`; they may be of different lengths.
+        name: Of the column.
+        title: Of the vertical axis.
+        num_epochs: Of the whole runs.
+        is_dark: Of the visitor's theme.
+    """
+    accent, grey = get_line_colours(is_dark)
+    table = pd.concat([history.set_index("epoch")[name] for history in histories], axis=1)
+    table = table.iloc[_pick(len(table))]
+    mean, spread = table.mean(axis=1), table.std(axis=1).fillna(0)
+    figure, is_share = go.Figure(), name == "val_accuracy"
+    edges = [*(mean + spread), *(mean - spread)[::-1]]
+    figure.add_scatter(
+        x=[*table.index, *table.index[::-1]], y=edges, fill="toself", mode="none",
+        fillcolor=_fade(accent, 0.2), hoverinfo="skip",
+    )  # fmt: skip
+    for _, curve in table.items():
+        figure.add_scatter(
+            x=table.index, y=curve, mode="lines", line={"color": grey, "width": 0.7},
+            opacity=0.6, hoverinfo="skip",
+        )  # fmt: skip
+    form = ".0%" if is_share else ".2f"
+    figure.add_scatter(
+        x=table.index,
+        y=mean,
+        mode="lines",
+        line={"color": accent, "width": 3},
+        customdata=spread,
+        hovertemplate=f"epoch %{{x}}: mean of {len(histories)} %{{y:{form}}} ± "
+        f"%{{customdata:{form}}}<extra></extra>",
+    )
+    figure.update_layout(
+        get_layout(is_dark),
+        height=240,
+        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        yaxis={"title": title, "tickformat": ".0%" if is_share else ".2~f"},
+        showlegend=False,
+        uirevision="fixed",
+    )
+    if name != "val_loss":
+        figure.update_yaxes(range=[0, 1.02])
+    return figure

@@ -9,7 +9,7 @@ import pytest
 
 from polyp_core.config import AugmentConfig, ModelConfig, RunConfig, TrainingConfig
 from polyp_core.doctor import Facts, diagnose, say_state
-from polyp_core.metrics import binary_crossentropy, estimate_auc
+from polyp_core.metrics import estimate_auc
 
 STILL = AugmentConfig(
     rotation_deg=0, width_shift=0, height_shift=0, shear_deg=0, zoom=0, horizontal_flip=False
@@ -137,8 +137,12 @@ def test_one_answer_in_the_last_four_epochs_is_not_enough():
 
 def test_one_answer_at_the_start_of_a_long_run_is_not_told_yet():
     assert name_all(one_class_history(n=9), make_facts(epochs=20)) == []
-    assert name_all(one_class_history(n=29), make_facts(epochs=250)) == []
-    assert name_all(one_class_history(n=30), make_facts(epochs=250)) == ["one_class"]
+    assert name_all(one_class_history(n=49), make_facts(epochs=250)) == []
+    assert name_all(one_class_history(n=50), make_facts(epochs=250)) == ["one_class"]
+    assert name_all(one_class_history(n=100), make_facts(epochs=1000)) == ["one_class"]
+    stopped = make_facts(epochs=250, early_stopping_patience=5)  # nothing more will come
+    history = one_class_history(n=15, val_loss=0.7 + np.arange(15) / 100)
+    assert "one_class" in name_all(history, stopped)
 
 
 def test_one_answer_is_no_matter_while_the_order_of_the_images_is_already_right():
@@ -319,10 +323,10 @@ def turning(n=60, turn=20, rise=0.02):
 def test_overfitting_is_seen_from_the_epoch_where_validation_loss_turns():
     found = find(turning(), make_facts(epochs=60), "overfitting")
     assert (found.severity, found.setting) == ("warning", ("training.keep", "best"))
-    # The middle of seven epochs finds a turn but for two epochs.
+    # The middle one of seven epochs finds the turn but for two, and 0.43 of 0.40 to 0.475.
     assert int(re.search(r"\d+", found.title)[0]) in range(18, 23)
     # The medians of the last six epochs: validation 0.40 + 0.02 * 37.5, training 0.7 e^-2.875.
-    assert "rose from 0.40 to 1.15" in found.evidence
+    assert "rose from 0.43 to 1.15" in found.evidence
     assert "to 0.04: a gap of 1.11" in found.evidence
     assert "(80 images)" in found.evidence
 
@@ -450,19 +454,23 @@ def test_few_units_are_not_the_networks_fault():
     assert "nothing_learned" in name_all(history, make_facts(counts=(6, 6), epochs=20))
     history = history.assign(val_auc=0.75)
     assert name_all(history, make_facts(counts=(6, 6), epochs=20)) == ["small_validation"]
-    history = history.assign(val_auc=0.5)
+    history = history.assign(val_auc=0.5, val_accuracy=0.95)
     assert name_all(history, make_facts(counts=(30, 3), epochs=20)) == ["small_validation"]
 
 
 def test_what_is_kept_and_what_was_best_are_both_looked_at():
-    best = make_history(fall(30), np.abs(np.arange(30) - 9) / 30 + 0.4)
-    best["val_auc"] = np.where(best["epoch"] == 10, 0.9, 0.5)
-    assert "nothing_learned" not in name_all(best, make_facts(epochs=30, keep="best"))
-    assert "nothing_learned" not in name_all(best, make_facts(epochs=30, keep="last"))
-    best["val_auc"] = np.where(best["epoch"] == 10, 0.5, 0.9)
-    kept = find(best, make_facts(epochs=30, keep="best"), "nothing_learned")
-    assert "in epoch 10: 0.50" in kept.evidence
-    assert "nothing_learned" not in name_all(best, make_facts(epochs=30, keep="last"))
+    history = make_history(fall(30), np.abs(np.arange(30) - 9) / 30 + 0.4)
+    is_near = abs(history["epoch"] - 10) <= 2
+    best, last = make_facts(epochs=30, keep="best"), make_facts(epochs=30)
+    history["val_auc"] = np.where(is_near, 0.9, 0.5)
+    assert "nothing_learned" not in name_all(history, best)
+    assert "nothing_learned" not in name_all(history, last)
+    history["val_auc"] = np.where(is_near, 0.5, 0.9)
+    assert "around epoch 10: 0.50" in find(history, best, "nothing_learned").evidence
+    assert "nothing_learned" not in name_all(history, last)
+    # One epoch alone may be good by luck.
+    history["val_auc"] = np.where(history["epoch"] == 10, 0.9, 0.5)
+    assert "around epoch 10: 0.50" in find(history, best, "nothing_learned").evidence
 
 
 def test_nothing_is_expected_of_a_control():
@@ -524,32 +532,30 @@ def test_ten_thousand_epochs_take_no_time_worth_a_word():
     assert perf_counter() - started < 0.5  # measured: 0.01 s; only a guard against the square of n
 
 
-# How often it cries wolf
+# How often it cries wolf, and how often it misses
 
 
-def simulate(generator, num_epochs, counts, best_distance, *, pace=0.15, train=100):
-    """The history of a network whose two classes are normal and move apart as it learns.
+def simulate(generator, num_epochs, counts, best_distance):
+    """The history of a network for which the two classes are normal and move apart as it learns.
 
     At a distance of d standard deviations the AUC is Phi(d / sqrt 2). Its probabilities are
-    calibrated but for a wobble from epoch to epoch that all images share, and for one of each.
+    calibrated, but for noise from epoch to epoch: some that all images share, some of their own.
     """
-    distance = best_distance * (1 - np.exp(-np.arange(1, num_epochs + 1) / (pace * num_epochs)))
+    pace = generator.uniform(0.05, 0.4) * num_epochs
+    distance = best_distance * (1 - np.exp(-np.arange(1, num_epochs + 1) / pace))[:, None]
     labels = np.repeat([0, 1], counts)
-    own = generator.normal(size=len(labels))
-    wobble = generator.normal(0, 0.5, (num_epochs, 1)) + generator.normal(
-        0, 0.3, (num_epochs, len(labels))
-    )
-    seen = distance[:, None] * labels + own
-    logits = distance[:, None] * (seen - distance[:, None] / 2) + wobble
+    logits = distance * (distance * labels + generator.normal(size=len(labels)) - distance / 2)
     logits += math.log(counts[1] / counts[0])
-    probabilities = 1 / (1 + np.exp(-logits))
-    decisions = probabilities >= 0.5
-    clean = np.log(2) * (1 - 0.25 * distance)  # about the entropy that is left
+    logits += generator.normal(0, 0.5, (num_epochs, 1))
+    logits += generator.normal(0, 0.3, logits.shape)
+    decisions, loss = logits >= 0, np.logaddexp(0, np.where(labels, -logits, logits)).mean(axis=1)
+    ranks = logits.argsort(axis=1).argsort(axis=1) + 1
+    m, n = counts[1], counts[0]
     return make_history(
-        clean * (1 + generator.normal(0, 0.6 / math.sqrt(train), num_epochs)),
-        [binary_crossentropy(labels, row) for row in probabilities],
+        math.log(2) * (1 - 0.25 * distance[:, 0]) * (1 + generator.normal(0, 0.06, num_epochs)),
+        loss,
         val_accuracy=(decisions == labels).mean(axis=1),
-        val_auc=[estimate_auc_of(labels, row) for row in probabilities],
+        val_auc=(ranks[:, labels == 1].sum(axis=1) - m * (m + 1) / 2) / (m * n),
         val_tp=decisions[:, labels == 1].sum(axis=1),
         val_fp=decisions[:, labels == 0].sum(axis=1),
         val_tn=(~decisions)[:, labels == 0].sum(axis=1),
@@ -557,17 +563,65 @@ def simulate(generator, num_epochs, counts, best_distance, *, pace=0.15, train=1
     )
 
 
-def estimate_auc_of(labels, values):
-    """The same number as `estimate_auc`'s, without its interval and so a hundred times faster."""
-    ranks = values.argsort().argsort() + 1
-    m = labels.sum()
-    return (ranks[labels == 1].sum() - m * (m + 1) / 2) / (m * (len(labels) - m))
+def count_names(num_runs, num_epochs, counts, best_distance, **settings):
+    """The share of simulated runs in which each diagnosis is made at the end."""
+    generator = np.random.default_rng(0)
+    facts = make_facts(counts=counts, epochs=num_epochs, **settings)
+    names = [
+        name
+        for _ in range(num_runs)
+        for name in name_all(simulate(generator, num_epochs, counts, best_distance), facts)
+    ]
+    return {name: names.count(name) / num_runs for name in sorted(set(names))}
 
 
 def test_the_simulation_has_the_auc_it_should_have():
-    generator = np.random.default_rng(1)
-    history = simulate(generator, 40, (2000, 2000), 2.0)
+    history = simulate(np.random.default_rng(1), 40, (2000, 2000), 2.0)
     assert history["val_auc"].iloc[-1] == pytest.approx(0.92, abs=0.02)  # Phi(2 / sqrt 2)
-    values = generator.normal(size=50)
-    labels = generator.integers(0, 2, 50)
-    assert estimate_auc_of(labels, values) == pytest.approx(estimate_auc(labels, values).value)
+    assert history["val_loss"].iloc[0] > 0.6 > 0.5 > history["val_loss"].min()
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize(("num_epochs", "counts"), [(10, (20, 20)), (40, (60, 20)), (40, (40, 40))])
+def test_healthy_runs_are_left_alone(num_epochs, counts, keep):
+    shares = count_names(60, num_epochs, counts, 2.0, keep=keep)
+    assert sum(shares.values()) <= 0.05
+
+
+@pytest.mark.parametrize("num_epochs", [10, 250])
+def test_healthy_runs_with_a_dozen_validation_images_are_told_that_these_are_few(num_epochs):
+    shares = count_names(60, num_epochs, (8, 7), 2.0)
+    assert shares.pop("small_validation") == 1
+    # With an AUC of 0.92 now and then 15 images look like chance, or like the majority.
+    assert sum(shares.values()) <= 0.1
+
+
+@pytest.mark.parametrize("counts", [(40, 40), (8, 7)])
+def test_runs_that_know_nothing_are_found_out(counts):
+    shares = count_names(60, 40, counts, 1e-9)
+    assert shares["nothing_learned"] + shares.get("one_class", 0) >= 0.75
+    assert "swapped_labels" not in shares
+
+
+def test_random_aucs_are_reported_as_chance_and_strong_ones_are_not():
+    generator = np.random.default_rng(2)
+    facts = make_facts(counts=(20, 15), epochs=20, keep="best")
+    labels = np.repeat([0, 1], (20, 15))
+    history = make_history(fall(20, end=0.6))
+    aucs = [estimate_auc(labels, generator.random(35)).value for _ in range(200)]
+    found = [diagnose(history.assign(val_auc=auc), facts) for auc in aucs]
+    assert sum(bool(items) for items in found) / 200 == pytest.approx(0.95, abs=0.03)
+    sure = [estimate_auc(labels, generator.random(35) + labels).value for _ in range(100)]
+    assert not any(diagnose(history.assign(val_auc=auc), facts) for auc in sure)
+
+
+def test_overfitting_is_found_in_noise_and_noise_is_not_overfitting():
+    generator = np.random.default_rng(3)
+    facts, found = make_facts(epochs=100), {0.0: 0, 0.01: 0}
+    for rise in found:
+        for _ in range(60):
+            history = turning(100, 30, rise)
+            history["val_loss"] *= generator.lognormal(0, 0.15, 100)
+            found[rise] += "overfitting" in name_all(history, facts)
+    assert found[0.01] == 60
+    assert found[0.0] <= 1

@@ -7,6 +7,7 @@ import pytest
 from polyp_core import workspace
 from polyp_core.config import RunConfig
 from polyp_core.errors import RunError
+from polyp_core.runs import Run
 from polyp_core.workspace import (
     DEMO_RUN,
     ensure_demo_data,
@@ -101,6 +102,30 @@ def test_best_run_has_the_highest_lower_bound_of_what_is_quoted():
     write_run("newest, not evaluated")
     write_run("unfinished", state="stopped", image_low=0.99)
     assert find_best_run(get_runs_dir()).directory == best
+
+
+def test_best_run_is_found_from_the_last_words_of_the_workers_alone():
+    good, fair = write_run("good", age_s=60), write_run("fair")
+    for directory, low in ((good, 0.8), (fair, 0.7)):
+        summary = {"accuracy": {"value": 0.9, "low": low, "high": 1.0, "n": 9}}
+        status = {"state": "finished", "message": "", "summary": summary}
+        (directory / "status.json").write_text(json.dumps(status))
+    assert find_best_run(get_runs_dir()) == Run(good)
+
+
+def test_of_equal_runs_the_newest_is_the_best():
+    write_run("old", image_low=0.8, age_s=60)
+    new = write_run("new", image_low=0.8)
+    assert find_best_run(get_runs_dir()) == Run(new)
+
+
+def test_damaged_folders_hide_no_finished_run():
+    own = write_run("own")
+    (write_run("torn") / "status.json").write_text("{")
+    (write_run("odd") / "config.json").write_text('{"settings": []}')
+    (get_runs_dir() / "file").touch()
+    assert Run(own) in list_finished_runs(get_runs_dir())
+    assert find_best_run(get_runs_dir()).directory.parent == get_runs_dir()
 
 
 def test_own_run_is_taken_before_the_demo_even_without_numbers():

@@ -144,8 +144,24 @@ def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server)
     open_page(page, second, "train")
     expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
     page.get_by_role("button", name="Stop").first.click()
-    expect(page.get_by_text("Stopped. Every finished epoch").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Every finished epoch is kept").first).to_be_visible(timeout=60_000)
     assert run.read_status()["state"] == "stopped"
+    epochs = len(run.read_history())
+
+    # Resumed, watched from a second browser, and ended early with a model of what there is.
+    page.get_by_role("button", name="Resume").first.click()
+    expect(page.get_by_role("button", name="Stop").first).to_be_visible()
+    other = page.context.browser.new_context().new_page()
+    open_page(other, second, "train")
+    expect(other.get_by_text(run.name, exact=True).first).to_be_visible()
+    wait_until(lambda: len(run.read_history()) > epochs, "one more epoch")
+    other.get_by_role("button", name="Finish now").first.click()
+    for tab in (page, other):
+        expect(tab.get_by_text("patients right").first).to_be_visible(timeout=90_000)
+    other.context.close()
+    assert run.read_status()["state"] == "finished"
+    assert epochs < len(run.read_history()) < run.read_config().training.epochs
+    assert page.script_errors == []
 
 
 def test_a_visitor_never_sees_a_traceback(page, start_server, tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 
+from polyp_core import queueing, workspace
 from tests.pages.conftest import PAGES, read_texts
 
 
@@ -22,6 +23,7 @@ def test_a_run_that_trains_is_seen_from_every_page(open_page, own_run):
     from filelock import FileLock
 
     own_run.write_json("status.json", {"state": "running", "message": "Epoch 2 of 3"})
+    queueing.add_ticket(workspace.get_queue_dir(), own_run)
     with FileLock(own_run.path("lock")):
         for name in ("Home", "Data", "Predict"):
             assert "**own** is training. Epoch 2 of 3" in read_texts(open_page(name))

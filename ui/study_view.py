@@ -1,0 +1,212 @@
+"""Studies on the screen: the same training over folds and seeds, and what they say together."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from polyp_core import words, workspace
+from polyp_core.audit import Audit
+from polyp_core.dataset import Index
+from polyp_core.presets import PRESETS
+from polyp_core.runs import FINAL_STATES, RESUMABLE_STATES
+from polyp_core.study import Study, list_studies
+from polyp_core.study_jobs import resume_study, start_study, stop_study
+from ui import charts, training_charts
+from ui.draft import get_draft, get_preset_name
+from ui.frame import errors, show_notice, show_problem
+from ui.pictures import is_dark
+from ui.words import escape
+
+_NUMBERS = ("accuracy", "sensitivity", "specificity", "auc")
+
+
+def show_study_form(index: Index, audit: Audit) -> None:
+    """How many folds and seeds, what that costs, and the button.
+
+    Args:
+        index: The images.
+        audit: Of them; what it found to be the same picture stays in one fold.
+    """
+    st.caption(
+        "One split can be lucky. A study trains the settings above several times: in folds, so "
+        "that every image is validated once by a model that has not seen it or its patient, and "
+        "with several seeds. Afterwards all members predict together as one model."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        num_folds = st.number_input(
+            "Folds", 1, 20, 5, key="study folds", width=150,
+            help="The images are divided into so many parts, patients and copies kept together; "
+            "each part validates one member. 5 is usual. 1 keeps the split as it is.",
+        )  # fmt: skip
+        num_seeds = st.number_input(
+            "Seeds", 1, 20, 1, key="study seeds", width=150,
+            help="How often each fold is trained, with other first weights. 3 shows how much is "
+            "chance.",
+        )  # fmt: skip
+        num_members = int(num_folds) * int(num_seeds)
+        if st.button(
+            "Start the study", icon=":material/grid_view:", key="start study",
+            disabled=num_members < 2,
+        ):  # fmt: skip
+            study = start_study(
+                get_draft(), index, workspace.get_studies_dir(), num_folds=int(num_folds),
+                num_seeds=int(num_seeds), pairs=audit.pairs,
+            )  # fmt: skip
+            st.session_state["study"] = study.name
+            st.rerun()
+        st.caption(_say_cost(num_members, int(num_folds), index))
+
+
+def show_studies() -> None:
+    """The study that was started or chosen last, and a choice of the others."""
+    studies = list_studies(workspace.get_studies_dir())
+    if not studies:
+        st.caption("Your studies will stand here, with a table of their members.")
+        return
+    names = [study.name for study in studies]
+    if st.session_state.get("study") not in names:
+        st.session_state["study"] = names[0]
+    if len(names) > 1:
+        st.selectbox("Study", names, key="study", format_func=str)
+    study = next(study for study in studies if study.name == st.session_state["study"])
+    with errors():
+        is_live = study.read_status()["state"] not in FINAL_STATES
+        st.fragment(_show_study, run_every=1.5 if is_live else None)(study, is_live)
+
+
+def _say_cost(num_members: int, num_folds: int, index: Index) -> str:
+    """Such as "5 runs, about 4 min on two cores", where the pace is known."""
+    said = words.say_number(num_members, "run")
+    draft, preset = get_draft(), PRESETS[get_preset_name()]
+    if draft.model != preset.config.model:
+        return said
+    num_images = len(index.images) if num_folds > 1 else len(index.select("train"))
+    share = 1 - 1 / num_folds if num_folds > 1 else 1.0
+    epoch_s = preset.ms_per_image / 1000 * num_images * share
+    return f"{said}, {words.say_duration(num_members * (epoch_s * draft.training.epochs + 8))}"
+
+
+def _show_study(study: Study, is_live: bool) -> None:
+    status, plan = study.read_status(), study.read_plan()
+    if is_live and status["state"] in FINAL_STATES:
+        st.rerun()
+    _show_head(study, status, plan, is_live)
+    if status["state"] == "failed":
+        show_problem(str(status["message"]))
+    members, metrics = study.read_members(), study.read_metrics()
+    if metrics is not None:
+        _show_numbers(metrics)
+    _show_curves(study)
+    st.dataframe(_tabulate(members), hide_index=True, key=f"members {study.name}")
+    has_ensemble = study.ensemble.path("serving.tflite").is_file()
+    if status["state"] == "finished" and has_ensemble and st.button(
+        "Classify images with all members together", icon=":material/arrow_forward:"
+    ):  # fmt: skip
+        st.session_state["run to predict with"] = str(study.ensemble.directory)
+        st.switch_page("pages/predict.py")
+    if metrics is not None:
+        predictions = study.read_predictions().to_csv(index=False)
+        st.download_button(
+            "Download predictions", predictions, f"{study.name}-predictions.csv", "text/csv",
+            icon=":material/download:", on_click="ignore", key=f"predictions {study.name}",
+        )  # fmt: skip
+        show_notice()
+
+
+def _show_head(study: Study, status: dict[str, Any], plan: dict[str, Any], is_live: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{escape(study.name)}**", width="content")
+        st.badge(status["state"].capitalize(), color="primary" if is_live else "gray")
+        folds, seeds = plan["num_folds"], len(plan["seeds"])
+        st.caption(
+            f"{words.say_number(folds, 'fold')}, {words.say_number(seeds, 'seed')}",
+            width="content",
+        )
+        st.space("stretch")
+        if is_live and st.button("Stop", icon=":material/stop:", key=f"stop study {study.name}"):
+            with errors():
+                stop_study(study)
+        elif status["state"] in RESUMABLE_STATES and st.button(
+            "Resume", icon=":material/resume:", key=f"resume study {study.name}"
+        ):
+            with errors():
+                resume_study(study)
+                st.rerun()
+    if is_live:
+        done, total = status.get("num_finished", 0), status.get("num_members", folds * seeds)
+        text = str(status["message"])
+        if status.get("remaining_s"):
+            text += f" · {words.say_duration(status['remaining_s'])} left"
+        st.progress(done / total, text=escape(text))
+
+
+def _show_numbers(metrics: dict[str, Any]) -> None:
+    """Pooled numbers with intervals, and how much a member's number varies."""
+    level, unit = words.get_main_level(metrics)
+    spread = metrics["members"].get(unit[:-1], metrics["members"]["image"])
+    with st.grid(4, min_column_width=150):
+        for name in _NUMBERS:
+            say = words.say_auc if name == "auc" else words.say_percent
+            title = "AUC" if name == "auc" else name.capitalize()
+            st.metric(
+                f"{title}, pooled", say(level[name]), _say_spread(spread[name], name),
+                delta_color="off", delta_arrow="off", border=True,
+            )  # fmt: skip
+    st.write(
+        f"Each image judged by members that had not seen it: {words.say_worth(level, unit)}. "
+        f"{words.say_doubt(level)}"
+    )
+    if metrics["num_finished"] < metrics["num_members"]:
+        st.caption(
+            f"So far: {metrics['num_finished']} of {metrics['num_members']} members, "
+            f"{level['accuracy']['n']} {unit}."
+        )
+    if metrics.get("caution"):
+        st.caption(escape(metrics["caution"]))
+
+
+def _say_spread(spread: dict[str, Any], name: str) -> str:
+    """Such as "members 84 ± 5 %"."""
+    if spread["mean"] is None:
+        return "not defined"
+    deviation = "" if spread["sd"] is None else f" ± {spread['sd']:.2f}"
+    if name == "auc":
+        return f"members {spread['mean']:.2f}{deviation}"
+    deviation = "" if spread["sd"] is None else f" ± {round(100 * spread['sd'])}"
+    return f"members {round(100 * spread['mean'])}{deviation} %"
+
+
+def _show_curves(study: Study) -> None:
+    """The members' validation curves as a band."""
+    histories = [member.run.read_history() for member in study.members]
+    histories = [history for history in histories if not history.empty]
+    if not histories:
+        return
+    num_epochs = study.read_config().training.epochs
+    grid = st.grid(3, min_column_width=250)
+    for name, title in (
+        ("val_loss", "Validation loss"), ("val_accuracy", "Validation accuracy"),
+        ("val_auc", "Validation AUC"),
+    ):  # fmt: skip
+        figure = training_charts.draw_band(histories, name, title, num_epochs, is_dark=is_dark())
+        grid.plotly_chart(
+            figure, config=charts.PLAIN, key=f"band {study.name} {name}", alt=f"{title} by epoch"
+        )
+
+
+def _tabulate(members: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for row in members.to_dict("records"):
+        said = {"Fold": row["fold"], "Seed": row["seed"], "State": row["state"].capitalize(),
+                "Epochs": row["epochs"]}  # fmt: skip
+        for name in _NUMBERS:
+            values = {key: row[f"{name}_{key}"] for key in ("low", "high", "n")}
+            is_known = pd.notna(row[name])
+            say = words.say_auc if name == "auc" else words.say_percent
+            title = "AUC" if name == "auc" else name.capitalize()
+            said[title] = say({"value": row[name], **values}) if is_known else ""
+        n = row["accuracy_n"]
+        said["Judged on"] = f"{n:.0f} {row['level']}" if pd.notna(n) else ""
+        rows.append(said)
+    return pd.DataFrame(rows)
