@@ -69,6 +69,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=160, help="an epoch")
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--tries", type=int, default=4, help="of an epoch that is disturbed")
+    parser.add_argument(
+        "--patience", type=float, default=0.0, help="s to wait for a quiet machine before a try"
+    )
     parser.add_argument("--torch", metavar="PYTHON")
     parser.add_argument(
         "--loops-for", nargs="*", default=["thesis"], metavar="PRESET",
@@ -88,7 +91,7 @@ def main() -> None:
                     tempfile.TemporaryDirectory(dir=text) as place,
                     make_variants(config, index, Path(place), options) as variants,
                 ):
-                    epochs = take_turns(variants, options.turns, options.tries)
+                    epochs = take_turns(variants, options)
                 print_table(f"{name}, batch {batch_size}", epochs, len(index.images))
                 keras.utils.clear_session()
 
@@ -108,24 +111,33 @@ def make_index(folder: Path, num_images: int) -> Index:
 
 
 def take_turns(
-    variants: dict[str, Epoch], num_turns: int, num_tries: int
+    variants: dict[str, Epoch], options: argparse.Namespace
 ) -> dict[str, list[Measured]]:
     """Every variant's epochs, turn by turn; who begins changes."""
     names = list(variants)
     epochs: dict[str, list[Measured]] = {name: [] for name in names}
-    for turn in range(num_turns + 1):
+    for turn in range(options.turns + 1):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             if turn == 0:  # builds and warms up
                 variants[name](1)
                 continue
             tries = []
-            for _ in range(num_tries):
+            for _ in range(options.tries):
+                wait_until_quiet(options.patience)
                 tries.append(measure(variants[name], turn + 1))
                 if tries[-1].disturbed < _QUIET:
                     break
             epochs[name].append(min(tries, key=lambda measured: measured.disturbed))
     return epochs
+
+
+def wait_until_quiet(patience_s: float) -> None:
+    """Wait until the machine has been idle for a moment, or for so long."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if psutil.cpu_percent(0.5) < 100 * _QUIET:
+            break
 
 
 def measure(train: Epoch, epoch: int) -> Measured:

@@ -119,7 +119,7 @@ def averaged_weights(model: keras.Model, is_wanted: bool) -> Iterator[None]:
 
 def copy_arrays(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """The variables' values, independent of what training does to them afterwards."""
-    return [np.array(variable, copy=True) for variable in variables]
+    return [np.asarray(variable).copy() for variable in variables]
 
 
 def list_variables(model: keras.Model) -> list[keras.Variable]:

@@ -88,15 +88,15 @@ def wait_for_slot(
         queue_dir: Where tickets and slots lie.
         run: Whose worker this is; it holds the run's lock.
         num_slots: How many runs may train at once.
-        on_wait: Called with the number of runs before this one, several times a second. An
-            exception it raises ends the waiting.
+        on_wait: Called with the number of runs that have to end before, several times a second.
+            An exception it raises ends the waiting.
 
     Returns:
         The slot's lock, to be held as long as the run works.
     """
     while True:
-        before = _count_before(queue_dir, run)
-        if before == 0:
+        before = _list_before(queue_dir, run)
+        if "queued" not in before:
             for number in range(num_slots):
                 slot = FileLock(queue_dir / f"slot-{number}.lock")
                 try:
@@ -104,22 +104,21 @@ def wait_for_slot(
                 except Timeout:
                     continue
                 return slot
-        on_wait(max(1, before))
+        on_wait(max(1, len(before) - num_slots + 1))
         time.sleep(_LOOK_EVERY_S)
 
 
-def _count_before(queue_dir: Path, run: Run) -> int:
-    """Waiting runs that stand before this one; a lost ticket is written anew."""
+def _list_before(queue_dir: Path, run: Run) -> list[str]:
+    """The states of the active runs that stand before this one; a lost ticket is written anew."""
     path = _name_ticket(queue_dir, run)
     if not path.exists():
         add_ticket(queue_dir, run)
-    before = 0
+    before = []
     for ticket in list_tickets(queue_dir):
         if ticket.path == path:
-            return before
-        state = ticket.run.read_status()["state"]
-        before += state in ACTIVE_STATES and state != "running"
-    return before
+            break
+        before.append(str(ticket.run.read_status()["state"]))
+    return [state for state in before if state in ACTIVE_STATES]
 
 
 def _name_ticket(queue_dir: Path, run: Run) -> Path:

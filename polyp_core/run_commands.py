@@ -12,9 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from polyp_core import jobs, words
-from polyp_core.checkup import examine_run
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index, read_index
+from polyp_core.doctor.checkup import examine_run
 from polyp_core.errors import RunError
 from polyp_core.presets import PRESETS, get_preset
 from polyp_core.runs import FINAL_STATES, Run

@@ -12,7 +12,7 @@ ORDER = [
     "errors", "words", "config", "presets", "dicom", "region", "images", "annotations",
     "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
     "phantom", "imaging_effects", "augmentation", "metrics", "audit", "schedules", "runs",
-    "summaries", "workspace", "environment", "doctor", "checkup", "queueing", "jobs", "prediction",
+    "summaries", "workspace", "environment", "doctor", "queueing", "jobs", "prediction",
     "evaluation", "image_store", "study", "reporting", "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "models", "training", "rate_finder", "serving", "worker", "study_worker",

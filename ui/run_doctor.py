@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import words
-from polyp_core.checkup import examine_run
 from polyp_core.config import RunConfig
 from polyp_core.doctor import Diagnosis
+from polyp_core.doctor.checkup import examine_run
 from polyp_core.runs import Run
 from ui.words import escape
 

@@ -72,7 +72,8 @@ def _filter(summaries: pd.DataFrame) -> pd.DataFrame:
         texts = zip(*(found[column] for column in _SEARCHED), strict=True)
         lines = ["\n".join(parts).casefold() for parts in texts]
         found = found[[all(word in line for word in wanted) for line in lines]]
-    count.caption(f"{len(found):,} of {words.say_number(len(summaries), 'run')}", width="content")
+    noun = "run" if len(summaries) == 1 else "runs"
+    count.caption(f"{len(found):,} of {len(summaries):,} {noun}", width="content")
     return found
 
 
@@ -99,7 +100,7 @@ def _describe_columns() -> dict[str, Any]:
     states = [state.capitalize() for state in _STATES]
     return {
         "State": column.MultiselectColumn(width=100, options=states, color=list(_STATES.values())),
-        "Run": text(width=282),
+        "Run": text(width=274),
         "Learning": column.LineChartColumn(
             width=84, y_min=0, y_max=1, help="Validation accuracy by epoch, from 0 to 100 %."
         ),

@@ -159,8 +159,9 @@ class TrainingConfig:
     )
     shuffled_labels: bool = setting(
         False,
-        "A control: the training labels are dealt out at random. What such a run reaches on "
-        "validation is what chance gives; a real run must be clearly better.",
+        "A control: the training labels are dealt out at random, so there is nothing to learn. "
+        "Such a run is one throw of the dice and can come out well or badly; a real run must be "
+        "clearly better than several of them.",
         label="Shuffled labels",
     )
     seed: int = setting(

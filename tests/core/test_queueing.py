@@ -83,10 +83,9 @@ def test_asking_again_keeps_the_place(queue_dir, make_run):
 def test_the_first_run_starts_and_the_others_are_told_how_many_are_before_them(queue_dir, make_run):
     first, second, third = (make_run(name) for name in ("first", "second", "third"))
     slot = wait_for_slot(queue_dir, first, 1, never)
-    # Until it says that it runs it counts as waiting.
     assert (count_before(queue_dir, second), count_before(queue_dir, third)) == (1, 2)
     first.write_json("status.json", {"state": "running"})
-    assert (count_before(queue_dir, second), count_before(queue_dir, third)) == (1, 1)
+    assert (count_before(queue_dir, second), count_before(queue_dir, third)) == (1, 2)
     slot.release()
     wait_for_slot(queue_dir, second, 1, never).release()
 
@@ -143,6 +142,7 @@ def test_waiting_goes_on_until_the_slot_is_free(queue_dir, make_run, monkeypatch
 
 def test_a_run_changes_places_with_its_waiting_neighbour(queue_dir, make_run):
     working = make_run("working", "running")
+    slot = wait_for_slot(queue_dir, working, 1, never)
     a, b, c = (make_run(name) for name in "abc")
     move_run(queue_dir, c, earlier=True)
     assert name_order(queue_dir) == ["working", "a", "c", "b"]
@@ -157,7 +157,8 @@ def test_a_run_changes_places_with_its_waiting_neighbour(queue_dir, make_run):
     ):
         move_run(queue_dir, run, earlier=earlier)
     assert name_order(queue_dir) == ["working", "c", "a", "b"]
-    assert count_before(queue_dir, a) == 1
+    assert [count_before(queue_dir, run) for run in (c, a, b)] == [1, 2, 3]
+    slot.release()
 
 
 def test_the_list_shows_first_who_works_then_who_waits(queue_dir, make_run):

@@ -23,20 +23,22 @@ from polyp_core.training import Trainer  # noqa: E402
 
 # Fifteen training images make batches of 4, 4, 4 and 3: the last one is shorter.
 STEPS = 4
+SIMPLE = ("model.filters=4", "model.batch_normalization=false", "training.optimizer=rmsprop")
 # Between them these hold every kind of state that a resume has to bring back.
 VARIANTS = {
     "averaged, normalised, weighted, best kept": (
         "training.optimizer=adamw", "training.schedule=cosine", "training.ema=0.8",
         "training.class_weights=balanced", "training.label_smoothing=0.1", "training.keep=best",
         "training.monitor=val_auc", "model.dropout=0.5", "training.epochs=4",
-        "training.milestones=2,3", "training.learning_rate=0.01",
+        "training.milestones=2,3", "training.learning_rate=0.01", "model.filters=4,8",
+        "model.batch_normalization=true",
     ),
     "16 bit, momentum, clipping, plateau, early stopping, shuffled": (
         "training.optimizer=sgd", "training.momentum=0.9", "training.gradient_clip=0.5",
         "training.schedule=plateau", "training.decay_epochs=1", "training.keep=last",
         "training.early_stopping_patience=3", "training.monitor=val_loss", "training.epochs=30",
         "training.mixed_precision=true", "training.shuffled_labels=true", "model.head=flatten",
-        "model.batch_normalization=false", "model.dense_units=8", "model.dropout=0.5",
+        "model.dense_units=8", "model.dropout=0.5",
         "training.learning_rate=0.3", "training.weight_decay=0.001",
     ),
 }  # fmt: skip
@@ -69,7 +71,7 @@ class Session:
     def __init__(self, data, place, *settings):
         folder, self.index = data
         self.place = place
-        self.config = make_config(folder, "training.batch_size=4", *settings)
+        self.config = make_config(folder, "training.batch_size=4", *SIMPLE, *settings)
         self.images = open_images(self.index, self.config, place)
 
     def make_run(self, name):
