@@ -18,12 +18,13 @@ MIN_EVIDENCE = 0.05  # of full colour; less cannot be seen
 
 
 def choose_run() -> Run:
-    """One of the finished runs, or the demo model."""
-    runs = workspace.list_finished_runs(workspace.get_runs_dir())
-    # The train page hands over the run that was looked at there.
+    """One of the finished runs, the ensemble of a study, or the demo model."""
+    runs = workspace.list_models(workspace.get_runs_dir())
+    # The train page hands over the folder of the run that was looked at there.
     wanted = st.session_state.pop("run to predict with", None)
     if wanted is not None:
-        st.session_state["model"] = next((run for run in runs if run.name == wanted), runs[0])
+        named = (run for run in runs if str(run.directory.absolute()) == wanted)
+        st.session_state["model"] = next(named, runs[0])
     chosen = st.selectbox(
         "Model", runs, format_func=ui.name_run, key="model", persist_state="session"
     )

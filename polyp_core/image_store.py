@@ -82,9 +82,9 @@ def _name_content(index: Index, config: RunConfig) -> str:
 def _decode(index: Index, config: RunConfig) -> Iterator[tuple[int, np.ndarray]]:
     """Number and pixels of every image. A file is read once for all of its frames."""
     # As plain arrays: to look a row up in the table takes as long as to decode a small picture.
-    numbers, frames = index.images.index.to_numpy(), index.images["frame"].to_numpy()
-    paths, sums = index.images["path"].to_numpy(), index.images["sha256"].to_numpy()
-    # Sorted by path, so that the frames of a file lie side by side.
+    rows = index.images.sort_values("path", kind="stable")  # a file's frames side by side
+    numbers, frames = rows.index.to_numpy(), rows["frame"].to_numpy()
+    paths, sums = rows["path"].to_numpy(), rows["sha256"].to_numpy()
     starts = np.flatnonzero(np.append(True, paths[1:] != paths[:-1])).tolist()
     ends = [*starts[1:], len(paths)]
 

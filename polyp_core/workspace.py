@@ -10,6 +10,7 @@ import pandas as pd
 from polyp_core.errors import RunError
 from polyp_core.phantom import write_demo_data
 from polyp_core.runs import Run, open_run
+from polyp_core.study import list_studies
 from polyp_core.summaries import list_summaries
 
 _drawing = threading.Lock()
@@ -74,6 +75,15 @@ def has_demo_data() -> bool:
 def list_finished_runs(runs_dir: Path) -> list[Run]:
     """Runs that can predict, the newest first, and last the demo model that ships."""
     return [*(Run(runs_dir / name) for name in _select_finished(runs_dir)["name"]), DEMO_RUN]
+
+
+def list_models(runs_dir: Path) -> list[Run]:
+    """All that can predict: finished runs and the ensembles of studies, last the demo model."""
+    studies = list_studies(get_studies_dir())
+    ensembles = [study.ensemble for study in studies]
+    ready = [ensemble for ensemble in ensembles if ensemble.path("serving.tflite").is_file()]
+    *own, demo = list_finished_runs(runs_dir)
+    return [*own, *ready, demo]
 
 
 def find_best_run(runs_dir: Path) -> Run:

@@ -192,6 +192,13 @@ def name_run(run: Run) -> str:
     """What a run is called on the screen: its title, where somebody gave it one."""
     if run == workspace.DEMO_RUN:
         return "Demo model (synthetic images)"
+    above = run.directory.parent
+    if run.name == "ensemble":
+        return make_visible(f"{above.name}, all members together")
+    if above.name == "members":
+        return make_visible(f"{above.parent.name}, {run.name}")
+    if above.absolute() == workspace.get_rates_dir().absolute():
+        return "Search for a learning rate"
     return make_visible(run.read_notes()["title"].strip() or run.name)
 
 

@@ -141,7 +141,7 @@ def _show_outcome(run: Run, status: dict[str, Any]) -> None:
             )
         show_notice()
         if st.button("Classify images with it", icon=":material/arrow_forward:"):
-            st.session_state["run to predict with"] = run.name
+            st.session_state["run to predict with"] = str(run.directory.absolute())
             st.switch_page("pages/predict.py")
     elif state == "failed":
         show_problem(str(status["message"]))

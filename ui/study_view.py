@@ -103,7 +103,7 @@ def _show_study(study: Study, is_live: bool) -> None:
     if status["state"] == "finished" and has_ensemble and st.button(
         "Classify images with all members together", icon=":material/arrow_forward:"
     ):  # fmt: skip
-        st.session_state["run to predict with"] = str(study.ensemble.directory)
+        st.session_state["run to predict with"] = str(study.ensemble.directory.absolute())
         st.switch_page("pages/predict.py")
     if metrics is not None:
         predictions = study.read_predictions().to_csv(index=False)
