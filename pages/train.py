@@ -4,7 +4,8 @@ import streamlit as st
 
 import ui
 from polyp_core import workspace
-from polyp_core.runs import Run, list_runs
+from polyp_core.runs import Run
+from polyp_core.summaries import list_summaries
 
 
 def find_shown_run(active: list[Run]) -> Run | None:
@@ -31,6 +32,7 @@ with ui.errors():
     if shown is not None:
         ui.show_run(shown)
 ui.watch_queue(shown)
+above = st.container()  # where studies stand while one is at work
 place = st.container()
 if shown is not None:
     place = st.expander("Train another", icon=":material/add:", expanded=not active_runs)
@@ -44,11 +46,16 @@ with place, ui.errors():
         ui.write_link(with_view=False)
         with st.expander("Repeat in folds and seeds", icon=":material/grid_view:", key="folds"):
             ui.show_study_form(index, audit)
-with st.expander("Studies", icon=":material/grid_view:", expanded="study" in st.session_state):
-    ui.show_studies()
-all_runs = list_runs(runs_dir)
-if all_runs:
-    with st.expander(f"All runs ({len(all_runs)})", icon=":material/list:", key="all runs"):
-        getattr(ui, "show_runs", lambda _: None)(runs_dir)
+is_studying = ui.is_study_active()
+with above if is_studying else st.container():
+    ui.show_studies(is_open=is_studying or "study" in st.session_state)
+num_runs = len(list_summaries(runs_dir))
+if num_runs:
+    box = st.expander(
+        f"All runs ({num_runs})", icon=":material/list:", key="all runs", on_change="rerun"
+    )
+    if box.open:
+        with box:
+            ui.show_runs(runs_dir)
 else:
     st.caption("Your runs will stand here, with their curves.")

@@ -21,6 +21,7 @@ from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES, Run
 from polyp_core.summaries import name_data
 from polyp_core.workspace import get_queue_dir
 
+NAME_PATTERN = r"[\w][\w .-]{0,79}"  # of a run that somebody names
 _PROJECT_DIR = Path(__file__).parents[1]
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -181,7 +182,11 @@ def delete_run(run: Run) -> None:
             f"Run '{run.name}' is {state} and is not deleted. Expected one that has ended. Stop it "
             "first."
         )
-    run.read_config()  # so that only a run is ever deleted
+    if not run.path("config.json").is_file():  # so that only a run is ever deleted
+        raise RunError(
+            f"'{run.directory}' is not a run and is not deleted: it has no config.json. Expected a "
+            "folder that training has written. Delete it by hand, if you are sure."
+        )
     remove_ticket(get_queue_dir(), run)
     # Out of the list at once, whatever the deleting then takes.
     doomed = run.directory.with_name(f".deleted-{uuid.uuid4().hex}")
@@ -210,7 +215,7 @@ def _name_folder(text: str) -> str:
 
 
 def _make_directory(runs_dir: Path, name: str | None, default: str) -> Path:
-    if name is not None and not re.fullmatch(r"[\w][\w .-]{0,79}", name):
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise RunError(
             "The run's name cannot be a folder name. Expected letters, digits, space, '.', '_' "
             f"and '-', at most 80, the first a letter or digit. Received: name={name!r}"

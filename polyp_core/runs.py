@@ -79,7 +79,7 @@ class Run:
             RunError: If they are missing or damaged.
         """
         values = self._read_json("config.json")
-        if "settings" not in values:
+        if not isinstance(values.get("settings"), dict):
             raise RunError(
                 f"'{self.directory}' is not a run: it has no readable config.json. Expected a "
                 "folder that training has written. Choose another, or train anew."
@@ -155,7 +155,7 @@ class Run:
         The numbers are exactly those that were written.
         """
         try:
-            lines = self.path("history.csv").read_text().split("\n")[:-1]
+            lines = self.path("history.csv").read_text(errors="replace").split("\n")[:-1]
         except OSError:
             lines = []
         names = lines[0].split(",") if lines else []
@@ -233,7 +233,7 @@ class Run:
         """A JSON object, or {} if it is missing or damaged."""
         try:
             values = json.loads(self.path(file_name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return values if isinstance(values, dict) else {}
 
@@ -286,18 +286,6 @@ def open_run(directory: Path) -> Run:
         )
     run.read_config()
     return run
-
-
-def list_runs(runs_dir: Path) -> list[Run]:
-    """Every run in a folder, the newest first; folders that hold no run are passed over."""
-    if not runs_dir.is_dir():
-        return []
-    found = []
-    for entry in os.scandir(runs_dir):
-        config_path = Path(entry.path, "config.json")
-        if entry.is_dir() and not entry.name.startswith(".") and config_path.is_file():
-            found.append((config_path.stat().st_mtime, Run(Path(entry.path))))
-    return [run for _, run in sorted(found, key=lambda item: (item[0], item[1].name), reverse=True)]
 
 
 def _to_float(text: str) -> float:

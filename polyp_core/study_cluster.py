@@ -32,6 +32,8 @@ def connect(study: Study) -> Callable[[Member], Callable[[], str | None]]:
     plan = study.read_plan()
     check_ray(plan["ray_address"])
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    # Ray would try twenty times, 40 s each.
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     import ray
 
     try:
@@ -96,7 +98,7 @@ def run_on_node(study_dir: str, run_dir: str, image_path: str, num_cpus: float) 
         "TF_NUM_INTRAOP_THREADS": str(max(1, int(num_cpus))),
         "PYTHONUNBUFFERED": "1",
         "POLYP_SLOTS": "0",  # Ray has its own queue
-        "POLYP_WORKSPACE": str(Path(tempfile.gettempdir()) / "polyp-node"),  # decoded images
+        "POLYP_WORKSPACE": str(Path(tempfile.gettempdir()) / f"polyp-{getpass.getuser()}"),
     }
     with Path(run_dir, "worker.log").open("ab") as log:
         log.write(f"--- on {host}\n".encode())

@@ -65,6 +65,11 @@ def start_run(data_dir: Path, runs_dir: Path, name: str, *settings: str) -> Run:
     return jobs.start_run(config, read_index(config.data), runs_dir, name)
 
 
+def list_runs(runs_dir: Path) -> list[Run]:
+    """The runs in a folder, by their names."""
+    return [Run(path) for path in sorted(runs_dir.iterdir())]
+
+
 def wait_until(condition, what: str, timeout_s: float = 90.0) -> None:
     """Wait for something another process does; fail with words if it never comes."""
     deadline = time.monotonic() + timeout_s

@@ -3,6 +3,7 @@
 It also outlives a reload, which a session does not.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 
@@ -10,6 +11,7 @@ import streamlit as st
 
 from polyp_core.config import DataConfig, RunConfig, Section
 from polyp_core.errors import PolypError
+from polyp_core.jobs import NAME_PATTERN
 from polyp_core.presets import PRESETS
 from ui.draft import choose_preset, get_draft, get_preset_name, put_setting
 from ui.frame import show_problem
@@ -38,6 +40,8 @@ def read_link(choices: Mapping[str, Collection[str | int]] | None = None) -> Non
     if given.get("folder"):
         st.session_state["source"] = "folder"
         st.session_state["folder"] = given["folder"][:_MAX_LENGTH]
+    if re.fullmatch(NAME_PATTERN, given.get("run", "")):
+        st.session_state["run"] = given["run"]
     for name, allowed in (choices or {}).items():
         for choice in allowed:
             if given.get(name) == str(choice):
@@ -70,6 +74,8 @@ def write_link(*, with_view: bool) -> None:
                 shown[f"{section}.{item.name}"] = _write(value)
     if with_view:
         shown |= {name: str(st.session_state[name]) for name in _VIEW if name in st.session_state}
+    elif "run" in st.session_state:  # the one that is looked at
+        shown["run"] = st.session_state["run"]
     st.session_state["link"] = shown
     if st.query_params.to_dict() != shown:
         st.query_params.from_dict(shown)

@@ -9,7 +9,7 @@ from polyp_core import words, workspace
 from polyp_core.audit import Audit
 from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS
-from polyp_core.runs import FINAL_STATES, RESUMABLE_STATES
+from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES
 from polyp_core.study import Study, list_studies
 from polyp_core.study_jobs import resume_study, start_study, stop_study
 from ui import charts, training_charts
@@ -58,19 +58,30 @@ def show_study_form(index: Index, audit: Audit) -> None:
         st.caption(_say_cost(num_members, int(num_folds), index))
 
 
-def show_studies() -> None:
-    """The study that was started or chosen last, and a choice of the others."""
+def is_study_active() -> bool:
+    """Whether any study is at work."""
+    studies = list_studies(workspace.get_studies_dir())
+    return any(study.read_status()["state"] in ACTIVE_STATES for study in studies)
+
+
+def show_studies(*, is_open: bool) -> None:
+    """The study that was started or chosen last, and a choice of the others.
+
+    Args:
+        is_open: Whether it is unfolded at first.
+    """
     studies = list_studies(workspace.get_studies_dir())
     if not studies:
-        st.caption("Your studies will stand here, with a table of their members.")
         return
     names = [study.name for study in studies]
     if st.session_state.get("study") not in names:
-        st.session_state["study"] = names[0]
-    if len(names) > 1:
-        st.selectbox("Study", names, key="study", format_func=str)
-    study = next(study for study in studies if study.name == st.session_state["study"])
-    with errors():
+        st.session_state.pop("study", None)
+    title = f"Studies ({len(names)})"
+    with st.expander(title, icon=":material/grid_view:", expanded=is_open), errors():
+        name = names[0]
+        if len(names) > 1:
+            name = st.selectbox("Study", names, key="study")
+        study = studies[names.index(name)]
         is_live = study.read_status()["state"] not in FINAL_STATES
         st.fragment(_show_study, run_every=1.5 if is_live else None)(study, is_live)
 

@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from polyp_core.errors import RunError
-from polyp_core.runs import HISTORY_COLUMNS, Run, list_runs, open_run, write_atomically
+from polyp_core.runs import HISTORY_COLUMNS, Run, open_run, write_atomically
 from tests.conftest import make_config
 
 
@@ -69,18 +69,6 @@ def test_history_of_a_run_that_has_none_is_empty(run):
 def test_a_damaged_status_is_read_as_none_yet(run, text):
     run.path("status.json").write_text(text)
     assert run.read_status()["state"] == "queued"
-
-
-def test_list_passes_over_foreign_and_damaged_folders_newest_first(run, tmp_path):
-    runs_dir = run.directory.parent
-    (runs_dir / "holiday pictures").mkdir()
-    (runs_dir / "notes.txt").write_text("x")
-    other = Run(runs_dir / "two")
-    other.directory.mkdir()
-    other.write_json("config.json", {})
-    os.utime(run.path("config.json"), (1, 1))
-    assert [found.name for found in list_runs(runs_dir)] == ["two", "one"]
-    assert list_runs(tmp_path / "nowhere") == []
 
 
 def test_open_says_that_there_is_no_run(tmp_path):

@@ -3,9 +3,11 @@
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from polyp_core import study_cluster
 from polyp_core.dataset import read_index
 from polyp_core.errors import RunError
 from polyp_core.prediction import load_classifier
@@ -61,13 +63,70 @@ def test_a_worker_that_ends_without_a_word_is_told(study, monkeypatch):
     )
 
 
+class RayError(Exception):
+    """Stands for ray.exceptions.RayError."""
+
+
+def replace_ray(monkeypatch, **functions):
+    """Ray as far as it is used, so that its failures can be had without a cluster."""
+    exceptions = SimpleNamespace(RayError=RayError)
+    fake = SimpleNamespace(init=lambda *_, **__: None, exceptions=exceptions, **functions)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(study_cluster, "check_ray", lambda address: None)
+    return fake
+
+
 def test_a_cluster_that_is_not_there_is_told(study, monkeypatch):
-    pytest.importorskip("ray")
-    plan = study.read_plan() | {"ray_address": "127.0.0.1:1"}
-    study.files.write_json("study.json", plan)
-    monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "2")
-    with pytest.raises(RunError, match=r"^No Ray cluster can be used at '127\.0\.0\.1:1' \("):
+    def refuse(*_, **__):
+        raise ConnectionError("nobody answers")
+
+    replace_ray(monkeypatch).init = refuse
+    study.files.write_json("study.json", study.read_plan() | {"ray_address": "here:1"})
+    with pytest.raises(RunError) as raised:
         connect(study)
+    assert str(raised.value) == (
+        "No Ray cluster can be used at 'here:1' (nobody answers). Expected the address of a "
+        "running one, such as 'auto' on one of its computers or 'ray://HOST:10001'. Start one with "
+        "`ray start --head`, or leave out --ray."
+    )
+
+
+def test_a_member_whose_computer_is_lost_is_a_problem_of_its_own(study, monkeypatch):
+    def lose(reference):
+        raise RayError("The node died.\nA long story.")
+
+    resources = {}
+
+    class Task:
+        def options(self, **values):
+            resources.update(values)
+            return self
+
+        def remote(self, *_):
+            return "reference"
+
+    is_ready = [False]
+    replace_ray(
+        monkeypatch,
+        remote=lambda function: Task(),
+        wait=lambda references, timeout: (references if is_ready[0] else [], []),
+        get=lose,
+    )
+    ask = connect(study)(study.members[0])
+    assert resources == {"num_cpus": 2.0, "num_gpus": 0.0, "max_retries": 0}
+    assert ask() is None
+    is_ready[0] = True
+    assert ask() == "Its task was lost: The node died."
+
+
+def test_a_member_that_is_still_at_work_is_not_started_again(study, monkeypatch):
+    replace_ray(monkeypatch, remote=lambda function: SimpleNamespace(options=lambda **_: None))
+    member = study.members[0]
+    with member.run.lock():  # as its worker does
+        ask = connect(study)(member)
+        assert ask() is None
+    member.run.write_json("status.json", {"state": "finished", "message": ""})
+    assert ask() == ""
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own

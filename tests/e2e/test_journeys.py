@@ -8,8 +8,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from polyp_core.runs import list_runs
-from tests.conftest import wait_until, write_classes
+from tests.conftest import list_runs, wait_until, write_classes
 from tests.e2e.conftest import open_page, wait_for_rest
 
 pytestmark = pytest.mark.e2e

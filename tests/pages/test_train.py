@@ -7,8 +7,8 @@ import pytest
 from filelock import FileLock
 
 from polyp_core import jobs, queueing, workspace
-from polyp_core.runs import Run, list_runs
-from tests.conftest import wait_for_end
+from polyp_core.runs import Run
+from tests.conftest import list_runs, wait_for_end
 from tests.pages.conftest import read_texts
 
 
