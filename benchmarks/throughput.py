@@ -7,7 +7,8 @@ optimizer and deterministic operations, taking turns. What other programs took o
 meantime is measured: an epoch they disturb is repeated, and their share is printed. Quote the
 ratios: each is the median of what stands beside each other in one turn.
 
-- bound: ready batches from memory, no augmentation, nothing but training steps
+- bound: ready batches from memory, no augmentation, nothing but Keras' `train_on_batch`
+- step alone: the same with the worker's own step, which sets the rate and serves any batch size
 - ours: the worker's own epoch, with augmentation, schedule, status and stop check
 - model.fit: the thesis' loop, ImageDataGenerator from files
 - Keras layers: RandomFlip, -Rotation, -Translation, -Shear and -Zoom behind `tf.data`
@@ -214,7 +215,15 @@ def make_variants(
     def train_ours(epoch: int) -> None:
         trainer._train_epoch(Checkpoint(epoch=epoch, step=0, variables=[], sums=np.zeros(3)))
 
-    variants: dict[str, Epoch] = {"bound": train_bound, "ours": train_ours}
+    def train_steps(epoch: int) -> None:
+        for step, batch in enumerate(ready):
+            trainer.train_step(epoch, step, *batch)
+
+    variants: dict[str, Epoch] = {
+        "bound": train_bound,
+        "step alone": train_steps,
+        "ours": train_ours,
+    }
     if config.preset in options.loops_for:
         variants["model.fit"] = make_thesis_loop(config, index)
         variants["Keras layers"] = make_layers_loop(config, plain)

@@ -163,10 +163,10 @@ class Reporter:
 
 def _write_batch(run: Run, images: np.ndarray) -> None:
     """A strip of the first images, as the network saw them."""
+    is_small = images.shape[1] < _SIDE_PX  # then its pixels shall be seen
+    how, size_px = cv2.INTER_NEAREST if is_small else cv2.INTER_AREA, (_SIDE_PX, _SIDE_PX)
     shown = [
-        cv2.resize(image, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).reshape(
-            _SIDE_PX, _SIDE_PX, -1
-        )
+        cv2.resize(image, size_px, interpolation=how).reshape(*size_px, -1)
         for image in images[:_NUM_SHOWN]
     ]
     strip = np.concatenate(shown, axis=1)[..., ::-1]

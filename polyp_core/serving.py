@@ -19,7 +19,7 @@ from polyp_core.prediction import Predictor
 from polyp_core.runs import Run, write_atomically
 
 MAX_DIFFERENCE = 1e-4
-MAX_ENSEMBLE_BYTES = 400_000_000  # converting takes several times as much memory for a moment
+MAX_ENSEMBLE_BYTES = 400_000_000  # converting takes nine times as much memory for a moment
 
 
 def write_serving_model(run: Run, images: np.ndarray) -> None:

@@ -35,10 +35,16 @@ class Member:
     run: Run
 
     def read_state(self) -> str:
-        """The run's state; "waiting" before it is written."""
-        if not self.run.path("config.json").is_file():
+        """The run's state; "waiting" before it is written or was asked to start."""
+        if not self.run.path("config.json").is_file() or self._is_untouched():
             return "waiting"
         return str(self.run.read_status()["state"])
+
+    def _is_untouched(self) -> bool:
+        """Whether no worker was ever asked to start."""
+        log = self.run.path("worker.log")
+        is_log_empty = not log.is_file() or log.stat().st_size == 0
+        return is_log_empty and not self.run.path("status.json").is_file()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A task runs the same worker process as everywhere else. The study's folder and t
 on a disk that all computers see at the same path; files are what the members and the study share.
 """
 
+import getpass
 import os
 import socket
 import subprocess
@@ -54,8 +55,6 @@ def connect(study: Study) -> Callable[[Member], Callable[[], str | None]]:
     def start(member: Member) -> Callable[[], str | None]:
         if member.run.is_alive():  # its worker has outlived the last study worker
             return lambda: "" if member.read_state() in FINAL_STATES else None
-        for left_over in ("stop", "status.json"):
-            member.run.path(left_over).unlink(missing_ok=True)
         reference = task.remote(
             str(study.directory), str(member.run.directory), image_path, plan["cpus_per_member"]
         )
@@ -66,7 +65,8 @@ def connect(study: Study) -> Callable[[Member], Callable[[], str | None]]:
             try:
                 return str(ray.get(reference))
             except ray.exceptions.RayError as error:
-                return f"Its task was lost: {error}".split("\n")[0]
+                first_sentence = str(error).split("\n")[0].split(". ")[0].rstrip(".")
+                return f"Its task was lost: {first_sentence}."
 
         return ask
 
@@ -92,6 +92,8 @@ def run_on_node(study_dir: str, run_dir: str, image_path: str, num_cpus: float) 
             )
     if Path(study_dir, "stop").exists():
         return ""
+    for left_over in ("stop", "status.json"):
+        Path(run_dir, left_over).unlink(missing_ok=True)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(_PACKAGE_DIR.parent), *filter(None, sys.path)]),
         "TF_CPP_MIN_LOG_LEVEL": "2",

@@ -157,11 +157,13 @@ def _resume(options: argparse.Namespace) -> Study:
 def _follow(study: Study) -> None:
     """Print a line for every member that ends, until the study does; Ctrl-C asks it to stop."""
     waiting = [member for member in study.members if member.read_state() != "finished"]
+    asked_at = time.time()  # a member of before, stopped or failed, has not ended anew yet
     while True:
         try:
             has_ended = study.read_status()["state"] in FINAL_STATES  # before the last look
             for member in list(waiting):
-                if member.read_state() in FINAL_STATES:
+                is_new = member.run.read_status().get("updated_at", 0) >= asked_at
+                if member.read_state() in FINAL_STATES and (is_new or has_ended):
                     waiting.remove(member)
                     _print_member(study, member.run.name)
             if has_ended:

@@ -61,24 +61,9 @@ def start_study(
         DatasetError: If there are too few patients for the folds.
         RunError: If the name cannot be used or is taken, or Ray is not installed.
     """
-    if min(num_folds, num_seeds, num_workers) < 1:
-        raise ConfigError(
-            "A study needs at least one fold, one seed and one worker. Give a number of 1 or more. "
-            f"Received: num_folds={num_folds}, num_seeds={num_seeds}, num_workers={num_workers}"
-        )
-    if cpus_per_member <= 0 or gpus_per_member < 0:
-        raise ConfigError(
-            "A member needs a part of a processor at least. Expected cpus_per_member above 0 and "
-            "gpus_per_member of 0 or more. Received: "
-            f"cpus_per_member={cpus_per_member}, gpus_per_member={gpus_per_member}"
-        )
+    _check_numbers(num_folds, num_seeds, num_workers, cpus_per_member, gpus_per_member)
     check_ray(ray_address)
-    images = index.images
-    if num_folds == 1:
-        folds = (images["split"] == "validation").astype(int)
-    else:
-        folds = pd.Series(divide_folds(images, num_folds, config.data.seed, pairs))
-    dealt = replace(index, images=images.assign(fold=folds))
+    dealt = deal_images(config, index, num_folds, pairs)
     for fold in range(1, num_folds + 1):
         check_fit(config, select_fold(dealt, fold, num_folds))
     study = Study(_make_directory(studies_dir, name, config.preset).resolve())
@@ -101,6 +86,21 @@ def start_study(
     )
     _start_worker(study)
     return study
+
+
+def deal_images(
+    config: RunConfig, index: Index, num_folds: int, pairs: np.ndarray | None = None
+) -> Index:
+    """The index with the column `fold` that a study has; for the arguments see `start_study`.
+
+    Raises:
+        DatasetError: If there are too few patients for the folds.
+    """
+    if num_folds == 1:
+        folds = (index.images["split"] == "validation").astype(int)
+    else:
+        folds = pd.Series(divide_folds(index.images, num_folds, config.data.seed, pairs))
+    return replace(index, images=index.images.assign(fold=folds))
 
 
 def stop_study(study: Study) -> None:
@@ -161,6 +161,22 @@ def check_ray(address: str | None) -> None:
             "Ray is not installed, so no cluster can be used. Expected the package 'ray'. Install "
             "it with `pip install -r requirements-cluster.txt`, or leave out --ray. Received: "
             f"ray_address={address!r}"
+        )
+
+
+def _check_numbers(
+    num_folds: int, num_seeds: int, num_workers: int, cpus_per_member: float, gpus_per_member: float
+) -> None:
+    if min(num_folds, num_seeds, num_workers) < 1:
+        raise ConfigError(
+            "A study needs at least one fold, one seed and one worker. Give a number of 1 or more. "
+            f"Received: num_folds={num_folds}, num_seeds={num_seeds}, num_workers={num_workers}"
+        )
+    if cpus_per_member <= 0 or gpus_per_member < 0:
+        raise ConfigError(
+            "A member needs a part of a processor at least. Expected cpus_per_member above 0 and "
+            "gpus_per_member of 0 or more. Received: "
+            f"cpus_per_member={cpus_per_member}, gpus_per_member={gpus_per_member}"
         )
 
 

@@ -130,6 +130,7 @@ def run_members(
     at_work: dict[Member, Callable[[], str | None]] = {}
     problems: dict[str, str] = {}
     num_to_do, started_at = len(waiting), time.monotonic()
+    num_finished = len(members) - num_to_do
     while waiting or at_work:
         if study.files.path("stop").exists():
             waiting.clear()
@@ -144,11 +145,11 @@ def run_members(
                 problems[member.run.name] = str(error)
         for member in [member for member, ask in at_work.items() if ask() is not None]:
             problem = at_work.pop(member)() or _find_problem(member)
-            if problem:
+            num_finished += not problem
+            if problem and not study.files.path("stop").exists():
                 problems[member.run.name] = problem
             _write_summary(study)
         num_left, elapsed_s = len(waiting) + len(at_work), time.monotonic() - started_at
-        num_finished = len(members) - num_left - len(problems)
         status.report(
             message=f"{num_finished} of {say_number(len(members), 'member')} finished",
             num_finished=num_finished,

@@ -120,7 +120,7 @@ def show_milestones(run: Run, config: RunConfig) -> None:
                 "The 2020 thesis": _THESIS.get(epoch, ""),
             }
         )
-    with st.expander("Milestones", icon=":material/flag:", key=f"milestones {run.name}"):
+    with st.expander("Milestones", icon=":material/flag:", expanded=True):
         st.dataframe(rows, hide_index=True)
         st.caption(
             "Validation accuracy at these epochs with its 95 % interval. The thesis had 12 images "

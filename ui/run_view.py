@@ -137,7 +137,8 @@ def _show_outcome(run: Run, status: dict[str, Any]) -> None:
         st.write(f"Validation: {words.say_worth(level, unit)}. {words.say_doubt(level)}")
         if run.read_config().training.keep == "best":
             st.caption(
-                "The best epoch was chosen on these same images, so the number is a little kind."
+                "The best epoch was chosen on these same images, so the number leans to the good "
+                "side."
             )
         show_notice()
         if st.button("Classify images with it", icon=":material/arrow_forward:"):

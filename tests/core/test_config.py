@@ -23,8 +23,11 @@ OTHER_THAN_DEFAULT = RunConfig(
     data=DataConfig(folder="/data/gallbladder", group_pattern=r"^(\d+)_", seed=7),
     augmentation=AugmentConfig(rotation_deg=10, horizontal_flip=False, fill_mode="reflect"),
     model=ModelConfig(filters=(8, 16), channels=1, padding="same"),
-    training=TrainingConfig(epochs=3, learning_rate=1e-4, keep="last"),
-)
+    training=TrainingConfig(
+        epochs=3, learning_rate=1e-4, keep="best", monitor="val_auc", optimizer="sgd",
+        schedule="plateau", ema=0.9, class_weights="balanced", milestones=(2,), momentum=0.5,
+    ),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("item", SETTINGS)
@@ -143,9 +146,43 @@ def test_config_of_another_shape_is_an_error_the_user_can_repair(values):
         ),
         (
             TrainingConfig,
-            {"optimizer": "sgd"},
-            "training.optimizer has no such choice. Expected one of: rmsprop, adam, adamw. "
-            "Received: 'sgd'",
+            {"optimizer": "lion"},
+            "training.optimizer has no such choice. Expected one of: rmsprop, adam, adamw, sgd. "
+            "Received: 'lion'",
+        ),
+        (
+            TrainingConfig,
+            {"monitor": "val_f1"},
+            "training.monitor has no such choice. Expected one of: val_loss, val_accuracy, "
+            "val_auc, loss, accuracy. Received: 'val_f1'",
+        ),
+        (
+            TrainingConfig,
+            {"schedule": "exponential"},
+            "training.schedule has no such choice. Expected one of: constant, cosine, step, "
+            "plateau. Received: 'exponential'",
+        ),
+        (
+            TrainingConfig,
+            {"class_weights": "yes"},
+            "training.class_weights has no such choice. Expected one of: none, balanced. "
+            "Received: 'yes'",
+        ),
+        (
+            TrainingConfig,
+            {"ema": 1.0},
+            "training.ema is out of bounds. Expected 0 to 0.9999. Received: 1.0",
+        ),
+        (
+            TrainingConfig,
+            {"warm_up": 0.6},
+            "training.warm_up is out of bounds. Expected 0 to 0.5. Received: 0.6",
+        ),
+        (
+            TrainingConfig,
+            {"milestones": (10, 0)},
+            "training.milestones holds an epoch below 1. Expected epochs from 1 on, such as "
+            "10,100,250. Received: (10, 0)",
         ),
         (
             TrainingConfig,
@@ -222,6 +259,9 @@ def test_as_many_blocks_fit_as_leave_one_pixel(padding, num_blocks):
         ("model.filters=(8, 16)", "model", "filters", (8, 16)),
         ("model.filters=8 16", "model", "filters", (8, 16)),
         ("training.optimizer=adam", "training", "optimizer", "adam"),
+        ("training.milestones=5", "training", "milestones", (5,)),
+        ("training.milestones=", "training", "milestones", ()),
+        ("training.shuffled_labels=true", "training", "shuffled_labels", True),
         ("data.folder=/data/a=b", "data", "folder", "/data/a=b"),
         (r"data.group_pattern=^(\d+)_", "data", "group_pattern", r"^(\d+)_"),
     ],

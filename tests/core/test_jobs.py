@@ -1,28 +1,18 @@
-"""Real workers, started, stopped, killed and resumed."""
+"""What is refused and what is written; workers that are stopped and killed stand in test_kills."""
 
-import os
-import signal
-from pathlib import Path
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from polyp_core import jobs
-from polyp_core.errors import RunError
-from tests.conftest import make_config, start_run, wait_for_end, wait_until
-
-LONG = "training.epochs=40"
-
-
-def find_worker_pid(run) -> int:
-    """The process whose command line names the run."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if str(run.directory).encode() in path.read_bytes():
-                return int(path.parent.name)
-        except OSError:
-            continue
-    raise AssertionError("no worker found")
+from polyp_core.dataset import read_index
+from polyp_core.errors import ConfigError, DatasetError, RunError
+from polyp_core.queueing import list_tickets
+from polyp_core.runs import Run
+from polyp_core.workspace import get_queue_dir
+from tests.conftest import make_config, wait_for_end
 
 
 def read_weights(run) -> list[np.ndarray]:
@@ -32,17 +22,15 @@ def read_weights(run) -> list[np.ndarray]:
     return [np.asarray(v) for v in model.variables if "seed" not in v.path]
 
 
-def read_curves(run) -> str:
-    return run.read_history().drop(columns="seconds").to_csv()
-
-
 def test_a_run_has_every_file_that_repeats_and_serves_it(finished_run):
     names = {path.name for path in finished_run.directory.iterdir()}
     assert {
         "config.json", "index.csv", "environment.json", "status.json", "history.csv",
-        "checkpoints", "model.keras", "model.weights.h5", "serving.tflite", "serving.json",
+        "batch.png", "model.keras", "model.weights.h5", "serving.tflite", "serving.json",
         "predictions.csv", "metrics.json", "worker.log",
     } <= names  # fmt: skip
+    # What only a resume needs, and what was held back, are gone.
+    assert not names & {"checkpoints", "reserve", "stop"}
     assert not [name for name in names if name.startswith(".writing")]
     assert finished_run.read_history()["epoch"].tolist() == [1, 2, 3]
 
@@ -57,46 +45,8 @@ def test_weights_alone_rebuild_the_model(finished_run):
     assert all(map(np.array_equal, mine, read_weights(finished_run)))
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kills with POSIX signals")
-def test_a_killed_run_resumes_to_the_very_same_weights_and_curves(data_dir, tmp_path):
-    unbroken = start_run(data_dir, tmp_path / "runs", "unbroken", LONG, "training.keep=last")
-    assert wait_for_end(unbroken) == "finished"
-
-    broken = start_run(data_dir, tmp_path / "runs", "broken", LONG, "training.keep=last")
-    wait_until(lambda: len(broken.read_history()) >= 4, "four epochs")
-    os.kill(find_worker_pid(broken), signal.SIGKILL)
-    wait_until(lambda: not broken.is_alive(), "the worker to die")
-    assert broken.read_status()["state"] == "interrupted"
-    assert len(broken.read_history()) < 40
-
-    jobs.resume_run(broken)
-    assert wait_for_end(broken) == "finished"
-    assert read_curves(broken) == read_curves(unbroken)
-    for mine, theirs in zip(read_weights(broken), read_weights(unbroken), strict=True):
-        assert np.array_equal(mine, theirs)
-
-
-def test_stop_keeps_finished_epochs_and_resume_goes_on_after_them(data_dir, tmp_path):
-    run = start_run(data_dir, tmp_path / "runs", "stopped", "training.epochs=300")
-    wait_until(lambda: len(run.read_history()) >= 2, "two epochs")
-    jobs.stop_run(run)
-    assert wait_for_end(run) == "stopped"
-    epochs = run.read_history()["epoch"].tolist()
-    assert epochs == list(range(1, len(epochs) + 1))
-    assert 2 <= len(epochs) < 300
-
-    jobs.resume_run(run)
-    wait_until(lambda: len(run.read_history()) > len(epochs), "one more epoch")
-    jobs.stop_run(run)
-    assert wait_for_end(run) == "stopped"
-    again = run.read_history()["epoch"].tolist()
-    assert again == list(range(1, len(again) + 1))
-
-
 def test_a_data_set_that_changed_fails_with_a_sentence(data_dir, tmp_path):
     config = make_config(data_dir)
-    from polyp_core.dataset import read_index
-
     index = read_index(config.data)
     path = data_dir / index.select("train")["path"].iloc[0]
     path.unlink()
@@ -141,3 +91,136 @@ def test_a_name_that_is_no_folder_name_is_refused(finished_run, name):
         "The run's name cannot be a folder name. Expected letters, digits, space, '.', '_' and "
         f"'-', at most 80, the first a letter or digit. Received: name={name!r}"
     )
+
+
+@pytest.fixture
+def plan(data_dir):
+    """Settings and images of a run that nobody has asked for yet."""
+    config = make_config(data_dir)
+    return config, read_index(config.data)
+
+
+def keep(index, is_kept):
+    """The images that are kept, by their rows."""
+    return replace(index, images=index.images[is_kept(index.images)].reset_index(drop=True))
+
+
+def test_a_prepared_run_is_named_after_data_and_preset_and_has_no_worker(plan, tmp_path):
+    config, index = plan
+    run = jobs.prepare_run(config, index, tmp_path / "runs")
+    assert run.name.startswith("data-compact-20")
+    assert run.read_config() == config
+    assert (run.read_task(), run.read_class_names()) == ("train", index.class_names)
+    assert run.read_index().images["sha256"].tolist() == index.images["sha256"].tolist()
+    assert list_tickets(get_queue_dir()) == []
+    assert not run.is_alive()
+    other = jobs.prepare_run(config, index, tmp_path / "runs", task="find-rate")
+    assert other.read_task() == "find-rate"
+    assert other.name != run.name
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_kept", "error", "message"),
+    [
+        (
+            [], lambda rows: rows["split"] == "validation", DatasetError,
+            "There is no image to train on. Expected images in both splits. Put some into train/, "
+            "or let the app divide the images.",
+        ),
+        (
+            [], lambda rows: rows["split"] == "train", DatasetError,
+            "There is no image to validate on. Expected images in both splits. Put some into "
+            "validation/, or let the app divide the images.",
+        ),
+        (
+            ["training.batch_size=4"],
+            lambda rows: (rows["label"] == 1) | (rows["split"] != "train"), DatasetError,
+            "All training images are of one class, so there is nothing to tell apart. Expected "
+            "both classes. Add images of the other class to train/.",
+        ),
+        (
+            ["training.batch_size=17"], lambda rows: rows["label"] >= 0, ConfigError,
+            "A batch is larger than the data set: 16 images to train on. Expected at most as many. "
+            "Lower training.batch_size. Received: batch_size=17",
+        ),
+        (
+            ["training.monitor=val_auc"],
+            lambda rows: (rows["label"] == 1) | (rows["split"] == "train"), ConfigError,
+            "The AUC cannot be computed: all validation images are of one class. Expected both, or "
+            "another number to watch. Choose training.monitor=val_loss. "
+            "Received: monitor='val_auc'",
+        ),
+    ],
+    ids=["nothing to train on", "nothing to validate on", "one class", "batch", "auc"],
+)  # fmt: skip
+def test_settings_that_do_not_fit_the_images_are_refused_before_anything_is_written(
+    settings, is_kept, error, message, plan, tmp_path
+):
+    config, index = plan
+    with pytest.raises(error) as raised:
+        jobs.start_run(config.with_settings(settings), keep(index, is_kept), tmp_path / "runs")
+    assert str(raised.value) == message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_batch_as_large_as_the_data_set_and_a_validation_of_one_class_are_allowed(plan):
+    config, index = plan
+    one_class = keep(index, lambda rows: (rows["label"] == 1) | (rows["split"] == "train"))
+    jobs.check_fit(config.with_settings(["training.batch_size=16"]), one_class)
+
+
+def test_what_has_no_epoch_or_has_its_model_is_not_finished_early(finished_run, plan, tmp_path):
+    run = jobs.prepare_run(*plan, tmp_path / "runs", "new")
+    for other, state in ((run, "queued"), (finished_run, "finished")):
+        with pytest.raises(RunError) as raised:
+            jobs.finish_run(other)
+        assert str(raised.value) == (
+            f"Run '{other.name}' is {state} and has no epoch to make a model of, or has its model. "
+            "Expected a run with at least one finished epoch. Let it train longer, or start anew."
+        )
+        assert not other.path("finish").exists()
+
+
+def test_a_run_that_works_is_asked_to_finish_and_goes_on_until_its_epoch_ends(plan, tmp_path):
+    run = jobs.prepare_run(*plan, tmp_path / "runs", "works")
+    run.write_json("status.json", {"state": "running", "message": ""})
+    run.path("history.csv").write_text("epoch,loss\n1,0.5\n")
+    with run.lock():
+        jobs.finish_run(run)
+        assert run.path("finish").exists()
+    assert list_tickets(get_queue_dir()) == []  # nobody was started
+
+
+def test_a_run_that_works_is_not_deleted_and_one_that_has_ended_is(finished_run, plan, tmp_path):
+    run = jobs.prepare_run(*plan, tmp_path / "runs", "works")
+    run.write_json("status.json", {"state": "running", "message": ""})
+    with run.lock(), pytest.raises(RunError) as raised:
+        jobs.delete_run(run)
+    assert str(raised.value) == (
+        "Run 'works' is running and is not deleted. Expected one that has ended. Stop it first."
+    )
+    copy = Run(tmp_path / "runs" / "copy")
+    shutil.copytree(finished_run.directory, copy.directory)
+    for ended in (run, copy):  # the first is interrupted by now
+        jobs.delete_run(ended)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_folder_that_is_no_run_is_never_deleted(tmp_path):
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    (folder / "picture.png").touch()
+    folder.joinpath("status.json").write_text('{"state": "stopped"}')
+    with pytest.raises(RunError, match="is not a run"):
+        jobs.delete_run(Run(folder))
+    assert (folder / "picture.png").exists()
+
+
+def test_a_stopped_run_of_another_version_is_resumed_only_if_that_is_accepted(plan, tmp_path):
+    run = jobs.prepare_run(*plan, tmp_path / "runs", "old")
+    run.write_json("status.json", {"state": "stopped", "message": "Stopped"})
+    run.write_json("environment.json", {"polyp_core": "0.0.1", "packages": {}})
+    with pytest.raises(RunError, match="was started with other versions .polyp_core 0.0.1 → "):
+        jobs.resume_run(run)
+    assert run.read_status()["state"] == "stopped"
+    assert list_tickets(get_queue_dir()) == []

@@ -134,3 +134,75 @@ def test_the_images_lie_where_the_config_says_even_if_a_manifest_lies_elsewhere(
     assert old.images["frame"].tolist() == [0]  # of a version that knew no frames
     run.write_json("config.json", values | {"folder": str(tmp_path / "images")})
     assert run.read_index().folder == tmp_path / "images"
+
+
+def test_a_row_comes_back_as_the_very_numbers_that_were_written(run):
+    row = dict(zip(HISTORY_COLUMNS, [1, 0.1 + 0.2, 1 / 3, 1e-300, 5e-324, float("nan"), 4, 0, 5, 1,
+                                     0.0010000000474974513, 1.234], strict=True))  # fmt: skip
+    run.cut_history(0)
+    run.append_history(row)
+    read = run.read_history().iloc[0]
+    assert [repr(float(read[name])) for name in HISTORY_COLUMNS] == [
+        repr(float(row[name])) for name in HISTORY_COLUMNS
+    ]
+
+
+def test_cutting_keeps_the_first_rows_to_the_byte_and_drops_an_unfinished_one(run):
+    header = ",".join(HISTORY_COLUMNS)
+    rows = [",".join([str(epoch), *["0.10"] * (len(HISTORY_COLUMNS) - 1)]) for epoch in (1, 2, 3)]
+    path = run.path("history.csv")
+    path.write_text("\n".join([header, *rows, "4,0.3"]))
+    run.cut_history(9)
+    assert path.read_text() == "\n".join([header, *rows, ""])
+    run.cut_history(2)
+    assert path.read_text() == "\n".join([header, *rows[:2], ""])
+    path.unlink()
+    run.cut_history(2)
+    assert path.read_text() == header + "\n"
+
+
+def test_a_history_of_an_older_version_has_its_columns_and_knows_no_others(run):
+    run.path("history.csv").write_text("epoch,loss,warp\n1,0.5,9\n")
+    history = run.read_history()
+    assert list(history.columns) == list(HISTORY_COLUMNS)
+    assert (history["loss"][0], history["val_auc"].isna()[0]) == (0.5, True)
+
+
+def test_a_waiting_run_that_was_killed_is_interrupted_not_queued(run):
+    run.write_json("status.json", {"state": "queued", "message": "Waiting for 1 run"})
+    with FileLock(run.path("lock")):
+        assert run.read_status()["state"] == "queued"
+    assert run.read_status()["state"] == "interrupted"
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed"])
+def test_a_run_that_has_spoken_its_last_is_about_to_end_as_long_as_it_lives(run, state):
+    run.write_json("status.json", {"state": state, "message": ""})
+    with FileLock(run.path("lock")):
+        assert run.read_status()["state"] == "running"
+    assert run.read_status()["state"] == state
+
+
+def test_notes_are_kept_and_cut_to_a_length(run):
+    assert run.read_notes() == {"title": "", "note": ""}
+    run.write_notes("t" * 300, "n" * 20_000)
+    assert {name: len(text) for name, text in run.read_notes().items()} == {
+        "title": 200, "note": 10_000,
+    }  # fmt: skip
+
+
+def test_a_run_knows_its_task_milestones_and_rates(run):
+    assert (run.read_task(), run.read_milestones(), len(run.read_rates())) == ("train", {}, 0)
+    run.write_json("milestones.json", {"10": {"image": {}}})
+    assert run.read_milestones() == {10: {"image": {}}}
+    rates = pd.DataFrame({"rate": [1e-6], "loss": [0.7], "smooth": [0.7]})
+    run.write_table("rates.csv", rates)
+    pd.testing.assert_frame_equal(run.read_rates(), rates)
+
+
+def test_checkpoints_are_deleted_with_all_that_is_in_them(run):
+    run.delete_checkpoints()  # none yet
+    run.path("checkpoints").mkdir()
+    run.path("checkpoints").joinpath("best-00001.npz").touch()
+    run.delete_checkpoints()
+    assert not run.path("checkpoints").exists()

@@ -15,6 +15,7 @@ from polyp_core.study import (
     select_fold,
     summarise,
 )  # fmt: skip
+from polyp_core.study_worker import prepare_member
 from tests.core.studies import end_member, finish_member, make_index, make_study
 
 
@@ -186,6 +187,18 @@ def test_members_are_a_table_before_and_after_they_are_trained(study, index):
         for key, column in (("value", name), ("low", f"{name}_low"), ("n", f"{name}_n")):
             assert row[column] == metrics[name][key]
     assert table.iloc[3].filter(like="accuracy").isna().all()
+
+
+def test_a_member_waits_until_its_worker_is_asked_to_start(study):
+    member = study.members[0]
+    assert member.read_state() == "waiting"
+    prepare_member(study, member)
+    os.utime(member.run.path("worker.log"), (0, 0))  # long ago, as in the queue of a cluster
+    assert member.read_state() == "waiting"
+    member.run.path("worker.log").write_text("--- asked to start")
+    assert member.read_state() == "queued"
+    end_member(member, "failed")
+    assert member.read_state() == "failed"
 
 
 def test_the_same_image_is_pooled_once_and_others_are_not_mixed():

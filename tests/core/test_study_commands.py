@@ -108,9 +108,29 @@ def test_ctrl_c_stops_the_study_and_waits_for_its_end(study, monkeypatch):
         lock.release()
         study.files.write_json("status.json", {"state": "stopped", "message": "Stopped"})
 
-    monkeypatch.setattr(study_commands, "time", SimpleNamespace(sleep=press))
+    monkeypatch.setattr(study_commands, "time", SimpleNamespace(sleep=press, time=lambda: 0))
     study_commands._follow(study)
     assert study.files.path("stop").exists()
+
+
+def test_a_resumed_member_is_told_of_when_it_ends_anew(study, monkeypatch, capsys):
+    study.files.write_json("status.json", {"state": "running", "message": ""})
+    third = study.members[2]
+    seen, steps = [], iter(["failed", "finished", "end"])
+
+    def step(seconds):
+        seen.append(capsys.readouterr().err)
+        state = next(steps)
+        if state == "end":
+            study.files.write_json("status.json", {"state": "finished", "message": "Finished"})
+        else:
+            values = {"state": state, "message": "", "updated_at": 50 + 100 * (state != "failed")}
+            third.run.write_json("status.json", values)
+
+    monkeypatch.setattr(study_commands, "time", SimpleNamespace(sleep=step, time=lambda: 100))
+    with study.files.lock():  # as its worker does
+        study_commands._follow(study)
+    assert seen == ["", "", "fold-1-seed-1: finished, 0 epochs, accuracy , AUC , n =  \n"]
 
 
 def test_a_study_from_the_command_line(tmp_path, capsys):

@@ -21,6 +21,8 @@ keras = pytest.importorskip("keras")
 from polyp_core import models, training  # noqa: E402
 from polyp_core.training import Trainer  # noqa: E402
 
+# Keras' own, where it saves a model.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 # Fifteen training images make batches of 4, 4, 4 and 3: the last one is shorter.
 STEPS = 4
 SIMPLE = ("model.filters=4", "model.batch_normalization=false", "training.optimizer=rmsprop")

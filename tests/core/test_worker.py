@@ -1,62 +1,187 @@
+"""The worker's own decisions, without TensorFlow; what it does for real stands in test_kills."""
+
+import os
+import signal
+
+import filelock
 import pytest
 
+from polyp_core import environment, worker
+from polyp_core.errors import DatasetError
+from polyp_core.queueing import add_ticket, list_tickets
+from polyp_core.reporting import Reporter, WorkStopped
 from polyp_core.runs import Run
-from polyp_core.worker import Pace, StatusWriter, main
+from polyp_core.worker import main
+from polyp_core.workspace import get_queue_dir
 from tests.conftest import make_config
 
 
-def test_pace_counts_from_the_first_step_on_and_says_what_is_left():
-    pace = Pace()
-    assert pace.update(100.0, 10, 1000) == {}  # after the slow first step
-    assert pace.update(102.0, 30, 1000) == {"images_per_s": 10.0, "remaining_s": 97.0}
-
-
-def test_pace_follows_the_last_ten_seconds():
-    pace = Pace()
-    for second in range(100):  # ten images a second, then one
-        pace.update(float(second), 10 * second, 5000)
-    for second in range(100, 130):
-        last = pace.update(float(second), 1000 + (second - 100), 5000)
-    assert last["images_per_s"] == pytest.approx(1.0, abs=0.1)
-
-
-def test_status_is_not_written_more_than_four_times_a_second(tmp_path):
-    run = Run(tmp_path)
-    status = StatusWriter(run)
-    status.write(state="running", message="a")
-    status.report(message="b")
-    assert run._read_json("status.json")["message"] == "a"
-    status.write(message="c")
-    assert run._read_json("status.json")["message"] == "c"
-
-
-def test_a_second_worker_leaves_the_run_alone(tmp_path, data_dir, monkeypatch, capsys):
-    import filelock
-
-    run = Run(tmp_path)
+@pytest.fixture
+def run(tmp_path, data_dir, monkeypatch):
+    """A run that is asked to start; its worker is this process, which keeps its own signals."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    run = Run(tmp_path / "one")
+    run.directory.mkdir()
+    run.path("worker.log").touch()
     run.write_json("config.json", {"settings": make_config(data_dir).to_dict()})
-    monkeypatch.setattr("polyp_core.worker._WAIT_FOR_LOCK_S", 0.1)
+    add_ticket(get_queue_dir(), run)
+    return run
+
+
+def let_it(monkeypatch, error):
+    """Let the work end with an error."""
+
+    def work(*_):
+        raise error
+
+    monkeypatch.setattr(worker, "_train_and_evaluate", work)
+
+
+def test_a_second_worker_leaves_the_run_and_its_place_in_the_queue_alone(run, monkeypatch, capsys):
+    monkeypatch.setattr(worker, "_WAIT_FOR_LOCK_S", 0.1)
     with filelock.FileLock(run.path("lock")):
         assert main(run.directory) == 1
-    assert "Another worker has the run" in capsys.readouterr().out
+        assert [ticket.run.name for ticket in list_tickets(get_queue_dir())] == ["one"]
+    assert capsys.readouterr().out == "Another worker has the run 'one'; nothing done.\n"
     assert not run.path("status.json").exists()
 
 
-def test_a_bug_ends_as_failed_with_its_traceback_in_the_log(
-    tmp_path, data_dir, monkeypatch, capsys
-):
-    run = Run(tmp_path)
-    run.write_json("config.json", {"settings": make_config(data_dir).to_dict()})
-
-    def break_down(*_):
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr("polyp_core.worker._train_and_evaluate", break_down)
+def test_a_bug_ends_as_failed_with_its_traceback_in_the_log(run, monkeypatch, capsys):
+    let_it(monkeypatch, ZeroDivisionError("a bug\non two lines"))
     assert main(run.directory) == 1
     status = run.read_status()
-    assert status["state"] == "failed"
-    assert status["message"] == ("Unexpected error, see worker.log. ZeroDivisionError: a bug")
+    assert (status["state"], status["message"]) == (
+        "failed", "Unexpected error, see worker.log. ZeroDivisionError: a bug",
+    )  # fmt: skip
     assert "Traceback" in capsys.readouterr().err
+    assert list_tickets(get_queue_dir()) == []
+
+
+def test_what_a_user_can_repair_is_said_without_a_traceback(run, monkeypatch, capsys):
+    let_it(monkeypatch, DatasetError("An image is gone. Put it back."))
+    assert main(run.directory) == 1
+    assert run.read_status()["message"] == "An image is gone. Put it back."
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("something"), "something"),
+    ],
+)
+def test_a_disk_that_refuses_is_said_even_if_the_log_cannot_be_written(
+    run, monkeypatch, error, reason
+):
+    def refuse():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker.traceback, "print_exc", refuse)
+    let_it(monkeypatch, error)
+    assert main(run.directory) == 1
+    status = run.read_status()
+    assert (status["state"], status["message"]) == (
+        "failed",
+        f"A file of run 'one' cannot be written or read ({reason}). Expected room on the disk and "
+        "a folder that may be written. Every finished epoch is kept: make room, then resume.",
+    )
+
+
+def test_a_stop_ends_as_stopped(run, monkeypatch):
+    let_it(monkeypatch, WorkStopped())
+    assert main(run.directory) == 1
+    assert (run.read_status()["state"], run.read_status()["message"]) == ("stopped", "Stopped")
+
+
+def test_a_waiting_run_that_is_cancelled_never_works(run, monkeypatch):
+    monkeypatch.setattr(worker, "_train_and_evaluate", lambda *_: pytest.fail("it worked"))
+    monkeypatch.setattr(worker, "_end_hard", lambda *_: None)
+    with filelock.FileLock(get_queue_dir() / "slot-0.lock"):
+        run.path("stop").touch()
+        assert main(run.directory) == 1
+    assert run.read_status()["state"] == "stopped"
+    assert list_tickets(get_queue_dir()) == []
+
+
+def test_it_works_while_it_holds_run_and_slot_and_gives_both_back(run, monkeypatch):
+    seen = []
+
+    def work(own, _):
+        slot = filelock.FileLock(get_queue_dir() / "slot-0.lock")
+        with pytest.raises(filelock.Timeout):
+            slot.acquire(timeout=0)
+        seen.append(own.is_alive())
+        return 0
+
+    monkeypatch.setattr(worker, "_train_and_evaluate", work)
+    assert main(run.directory) == 0
+    assert seen == [True]
+    assert not run.is_alive()
+    filelock.FileLock(get_queue_dir() / "slot-0.lock").acquire(timeout=0).lock.release()
+
+
+def test_without_slots_nobody_waits(run, monkeypatch):
+    monkeypatch.setenv("POLYP_SLOTS", "0")
+    monkeypatch.setattr(worker, "_train_and_evaluate", lambda *_: 0)
+    with filelock.FileLock(get_queue_dir() / "slot-0.lock"):
+        assert main(run.directory) == 0
+
+
+def test_what_a_killed_worker_left_half_written_is_cleared(run, monkeypatch):
+    run.path("checkpoints").mkdir()
+    left_over = [run.path(".writing-1-x.json"), run.path("checkpoints") / ".writing-2-y.npz"]
+    for path in left_over:
+        path.touch()
+    monkeypatch.setattr(worker, "_train_and_evaluate", lambda *_: 0)
+    main(run.directory)
+    assert not any(path.exists() for path in left_over)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_being_asked_politely_to_end_is_being_asked_to_stop(run, monkeypatch):
+    handlers = {}
+    monkeypatch.setattr(
+        signal, "signal", lambda number, handler: handlers.update({number: handler})
+    )
+    monkeypatch.setattr(worker, "_end_hard", lambda *_: None)
+    monkeypatch.setattr(worker, "_train_and_evaluate", lambda *_: 0)
+    main(run.directory)
+    handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert run.path("stop").exists()
+
+
+@pytest.mark.parametrize("keeps_state", [True, False])
+def test_it_ends_hard_where_the_work_does_not_look_up_but_not_while_state_is_kept(
+    run, monkeypatch, keeps_state
+):
+    ended = []
+    monkeypatch.setattr(worker, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(worker, "_ENDS_HARD_S", 0.0 if not keeps_state else 0.2)
+    monkeypatch.setattr(worker.os, "_exit", ended.append)
+    reporter = Reporter(run)
+    reporter.is_stopping = keeps_state
+    run.path("stop").touch()
+    worker._end_hard(run, reporter)
+    assert ended == [1]
+    assert run.read_status()["message"] == "Stopped"
+    assert list_tickets(get_queue_dir()) == []
+
+
+def test_later_workers_note_what_is_other_with_them(run, monkeypatch):
+    pytest.importorskip("keras")
+    worker._note_environment(run)
+    first = run.read_environment()
+    assert first["devices"]
+    assert first["threads"] == environment.count_threads(run)
+    worker._note_environment(run)
+    assert run.read_environment() == first  # the same again is no news
+    now = worker.describe_environment() | {"python": "3.99"}
+    monkeypatch.setattr(worker, "describe_environment", lambda: dict(now))
+    worker._note_environment(run)
+    noted = run.read_environment()
+    assert {**noted, "resumed_with": None} == {**first, "resumed_with": None}
+    assert [other["python"] for other in noted["resumed_with"]] == ["3.99"]
 
 
 def test_a_finished_run_never_changes(finished_run):
