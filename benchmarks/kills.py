@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyp_core import jobs
+from polyp_core import jobs, processes
 from polyp_core.checkpoints import read_checkpoint, read_checkpoints
 from polyp_core.config import RunConfig
 from polyp_core.dataset import read_index
@@ -202,7 +202,7 @@ def start(run: Run) -> Worker:
         jobs.resume_run(run, num_slots=0)
     else:
         jobs.start_worker(run, num_slots=0)
-    return jobs._started[-1]
+    return processes._started[-1]
 
 
 def finish(run: Run) -> float:

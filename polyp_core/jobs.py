@@ -1,10 +1,7 @@
 """Start, stop, resume and delete a run. Knows processes, not training."""
 
 import os
-import re
 import shutil
-import subprocess
-import sys
 import time
 import uuid
 from dataclasses import replace
@@ -16,14 +13,11 @@ from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.environment import check_unchanged
 from polyp_core.errors import ConfigError, DatasetError, RunError
+from polyp_core.processes import make_directory, start_process
 from polyp_core.queueing import add_ticket, remove_ticket
 from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES, Run
 from polyp_core.summaries import name_data
 from polyp_core.workspace import get_queue_dir
-
-NAME_PATTERN = r"[\w][\w .-]{0,79}"  # of a run that somebody names
-_PROJECT_DIR = Path(__file__).parents[1]
-_started: list[subprocess.Popen[bytes]] = []
 
 
 def start_run(config: RunConfig, index: Index, runs_dir: Path, name: str | None = None) -> Run:
@@ -62,8 +56,8 @@ def prepare_run(
     """
     check_fit(config, index)
     source = index.manifest or index.folder
-    base = f"{_name_folder(name_data(str(source)))}-{config.preset}"
-    run = Run(_make_directory(runs_dir, name, base))
+    default = f"{name_data(str(source))}-{config.preset}"
+    run = Run(make_directory(runs_dir, name, default, "run"))
     run.path("worker.log").touch()  # from now on the run is waiting for its worker
     data = replace(config.data, folder=str(source))
     run.write_table("index.csv", index.images)
@@ -209,43 +203,6 @@ def wait_for_worker(run: Run, timeout_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def _name_folder(text: str) -> str:
-    """A part of a folder's name, from any text."""
-    return re.sub(r"[^\w.-]+", "-", text).strip(".-")[:40] or "images"
-
-
-def _make_directory(runs_dir: Path, name: str | None, default: str) -> Path:
-    if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise RunError(
-            "The run's name cannot be a folder name. Expected letters, digits, space, '.', '_' "
-            f"and '-', at most 80, the first a letter or digit. Received: name={name!r}"
-        )
-    base = name or f"{default}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in range(1, 1000):
-        directory = runs_dir / (base if number == 1 else f"{base}-{number}")
-        try:
-            directory.mkdir(parents=True)
-        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-            raise RunError(
-                f"No run can be written to '{runs_dir}' ({error.strerror}). Expected a folder, or "
-                "a place where one can be made. Choose another."
-            ) from error
-        except FileExistsError:
-            if runs_dir.is_file():
-                raise RunError(
-                    f"No run can be written to '{runs_dir}' (it is a file). Expected a folder, or "
-                    "a place where one can be made. Choose another."
-                ) from None
-            if name is not None:
-                raise RunError(
-                    f"There is already a run named '{name}' in '{runs_dir}'. Expected a new name. "
-                    "Choose another one; a finished run is never overwritten."
-                ) from None
-            continue
-        return directory
-    raise RunError(f"There are a thousand runs named '{base}' in '{runs_dir}'. Choose a name.")
-
-
 def start_worker(run: Run, num_slots: int = 1) -> None:
     """Start a run's worker: a fresh interpreter in its own session, it outlives the server.
 
@@ -255,27 +212,7 @@ def start_worker(run: Run, num_slots: int = 1) -> None:
     """
     if num_slots:
         add_ticket(get_queue_dir(), run)
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
-        ),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYTHONUNBUFFERED": "1",
-        "POLYP_SLOTS": str(num_slots and max(num_slots, int(os.environ.get("POLYP_SLOTS", "1")))),
-        "POLYP_ASKED_AT": str(time.time()),
-    }
-    # Never waited for: whether a worker lives is known by its lock. Polling buries the dead ones.
-    _started[:] = [process for process in _started if process.poll() is None]
-    with run.path("worker.log").open("ab") as log:
-        log.write(f"--- asked to start at {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
-        log.flush()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "polyp_core.worker", str(run.directory.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # its like on Windows
-            env=environment,
-        )
-    _started.append(process)
+    slots = num_slots and max(num_slots, int(os.environ.get("POLYP_SLOTS", "1")))
+    start_process(
+        "polyp_core.worker", run.directory, POLYP_SLOTS=str(slots), POLYP_ASKED_AT=str(time.time())
+    )

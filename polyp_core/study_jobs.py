@@ -1,11 +1,6 @@
 """Start, stop and resume a study. Knows processes, not training."""
 
 import importlib.util
-import os
-import re
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +11,11 @@ from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, RunError
 from polyp_core.jobs import check_fit
+from polyp_core.processes import make_directory, start_process
 from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES
 from polyp_core.splitting import divide_folds
 from polyp_core.study import Member, Study, select_fold
-
-_PROJECT_DIR = Path(__file__).parents[1]
-_started: list[subprocess.Popen[bytes]] = []
+from polyp_core.summaries import name_data
 
 
 def start_study(
@@ -66,9 +60,10 @@ def start_study(
     dealt = deal_images(config, index, num_folds, pairs)
     for fold in range(1, num_folds + 1):
         check_fit(config, select_fold(dealt, fold, num_folds))
-    study = Study(_make_directory(studies_dir, name, config.preset).resolve())
-    study.files.path("worker.log").touch()  # from now on the study waits for its worker
     source = index.manifest or index.folder
+    default = f"{name_data(str(source))}-{config.preset}"
+    study = Study(make_directory(studies_dir, name, default, "study").resolve())
+    study.files.path("worker.log").touch()  # from now on the study waits for its worker
     study.files.write_table("index.csv", dealt.images)
     study.files.write_json(
         "study.json",
@@ -84,7 +79,7 @@ def start_study(
             "gpus_per_member": gpus_per_member,
         },
     )
-    _start_worker(study)
+    start_process("polyp_core.study_worker", study.directory)
     return study
 
 
@@ -147,7 +142,7 @@ def resume_study(
     study.files.write_json("study.json", plan)
     study.files.path("stop").unlink(missing_ok=True)
     study.files.path("status.json").unlink(missing_ok=True)
-    _start_worker(study)
+    start_process("polyp_core.study_worker", study.directory)
 
 
 def check_ray(address: str | None) -> None:
@@ -178,55 +173,6 @@ def _check_numbers(
             "gpus_per_member of 0 or more. Received: "
             f"cpus_per_member={cpus_per_member}, gpus_per_member={gpus_per_member}"
         )
-
-
-def _make_directory(studies_dir: Path, name: str | None, preset: str) -> Path:
-    if name is not None and not re.fullmatch(r"[\w][\w .-]{0,79}", name):
-        raise RunError(
-            "The study's name cannot be a folder name. Expected letters, digits, space, '.', '_' "
-            f"and '-', at most 80, the first a letter or digit. Received: name={name!r}"
-        )
-    base = name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = [base, *(f"{base}-{number}" for number in range(2, 100 if name is None else 2))]
-    for candidate in names:
-        try:
-            (studies_dir / candidate).mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise RunError(
-                f"No study can be written to '{studies_dir}' ({error.strerror}). Expected a "
-                "folder, or a place where one can be made. Choose another."
-            ) from error
-        return studies_dir / candidate
-    raise RunError(
-        f"There is already a study named '{base}' in '{studies_dir}'. Expected a new name. Choose "
-        "another one; a study is never overwritten."
-    )
-
-
-def _start_worker(study: Study) -> None:
-    """A fresh interpreter in its own session, as for a run."""
-    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(python_path),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYTHONUNBUFFERED": "1",
-    }
-    _started[:] = [process for process in _started if process.poll() is None]
-    with study.files.path("worker.log").open("ab") as log:
-        log.write(f"--- asked to start at {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
-        log.flush()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "polyp_core.study_worker", str(study.directory.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            env=environment,
-        )
-    _started.append(process)
 
 
 def _list_alive(study: Study) -> list[Member]:

@@ -12,7 +12,8 @@ ORDER = [
     "errors", "words", "config", "presets", "dicom", "region", "images", "annotations",
     "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
     "phantom", "imaging_effects", "augmentation", "metrics", "audit", "schedules", "runs",
-    "summaries", "study", "workspace", "environment", "doctor", "queueing", "jobs", "study_jobs",
+    "summaries", "study", "workspace", "environment", "doctor", "queueing", "processes", "jobs",
+    "study_jobs",
     "prediction", "evaluation", "image_store", "reporting", "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "models", "training", "rate_finder", "serving", "worker", "study_cluster",

@@ -11,8 +11,8 @@ import streamlit as st
 
 from polyp_core.config import DataConfig, RunConfig, Section
 from polyp_core.errors import PolypError
-from polyp_core.jobs import NAME_PATTERN
 from polyp_core.presets import PRESETS
+from polyp_core.processes import NAME_PATTERN
 from ui.draft import choose_preset, get_draft, get_preset_name, put_setting
 from ui.frame import show_problem
 

@@ -43,7 +43,7 @@ def make_study(
     num_folds: int = 2, num_seeds: int = 1, name: str = "mine", **options,
 ) -> Study:  # fmt: skip
     """A study as it is started, but without a worker."""
-    monkeypatch.setattr(study_jobs, "_start_worker", lambda study: None)
+    monkeypatch.setattr(study_jobs, "start_process", lambda module, directory: None)
     config = config or make_config(index.folder, "training.batch_size=2", *settings)
     return study_jobs.start_study(
         config, index, studies_dir, num_folds=num_folds, num_seeds=num_seeds, name=name, **options

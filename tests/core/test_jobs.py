@@ -78,7 +78,7 @@ def test_a_name_is_never_taken_twice(finished_run):
         jobs.start_run(config, index, runs_dir, "small")
     assert str(raised.value) == (
         f"There is already a run named 'small' in '{runs_dir}'. Expected a new name. Choose "
-        "another one; a finished run is never overwritten."
+        "another one; a run is never overwritten."
     )
 
 

@@ -165,7 +165,7 @@ def test_stop_reaches_a_member_that_has_outlived_the_studys_worker(start):
 
 def test_resume_starts_a_worker_anew_and_may_change_how_many_work(start, monkeypatch):
     study, started = start(), []
-    monkeypatch.setattr(study_jobs, "_start_worker", started.append)
+    monkeypatch.setattr(study_jobs, "start_process", lambda *given: started.append(given))
     with pytest.raises(RunError) as raised:
         resume_study(study)
     assert str(raised.value) == (
@@ -175,7 +175,7 @@ def test_resume_starts_a_worker_anew_and_may_change_how_many_work(start, monkeyp
     study.files.write_json("status.json", {"state": "stopped", "message": ""})
     study.files.path("stop").touch()
     resume_study(study, num_workers=2)
-    assert started == [study]
+    assert started == [("polyp_core.study_worker", study.directory)]
     assert study.read_plan()["num_workers"] == 2
     assert study.read_plan()["ray_address"] is None
     assert not study.files.path("stop").exists()

@@ -1,0 +1,96 @@
+"""New folders for runs and studies, and the processes that work in them."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from polyp_core.errors import RunError
+
+NAME_PATTERN = r"[\w][\w .-]{0,79}"  # of what somebody names
+_PROJECT_DIR = Path(__file__).parents[1]
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def start_process(module: str, directory: Path, **environment: str) -> None:
+    """Start `python -m module directory` as a fresh interpreter that outlives this process.
+
+    Its output goes to worker.log in the directory. It is never waited for: whether it lives is
+    known by the lock it holds.
+
+    Args:
+        module: Such as "polyp_core.worker".
+        directory: What it works in.
+        **environment: Variables besides those of this process.
+    """
+    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
+    variables = os.environ | {
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYTHONUNBUFFERED": "1",
+        **environment,
+    }
+    # Polling buries those that have ended.
+    _started[:] = [process for process in _started if process.poll() is None]
+    with (directory / "worker.log").open("ab") as log:
+        log.write(f"--- asked to start at {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        log.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(directory.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # on Windows
+            env=variables,
+        )
+    _started.append(process)
+
+
+def make_directory(parent: Path, name: str | None, default: str, noun: str) -> Path:
+    """Make a new folder.
+
+    Args:
+        parent: Where; made if it is not there.
+        name: Of the folder. Defaults to `default` and the time, with a number if that is taken.
+        default: Beginning of the name where none is given.
+        noun: What the folder will be, for the errors: "run" or "study".
+
+    Raises:
+        RunError: If the name cannot be used or is taken, or nothing can be written there.
+    """
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        raise RunError(
+            f"The {noun}'s name cannot be a folder name. Expected letters, digits, space, '.', '_' "
+            f"and '-', at most 80, the first a letter or digit. Received: name={name!r}"
+        )
+    base = name or f"{_clean(default)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in range(1, 1000 if name is None else 2):
+        directory = parent / (base if number == 1 else f"{base}-{number}")
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError as error:
+            if parent.is_dir():
+                continue
+            raise _say_unwritable(parent, noun, "it is a file") from error
+        except OSError as error:
+            raise _say_unwritable(parent, noun, str(error.strerror)) from error
+        return directory
+    raise RunError(
+        f"There is already a {noun} named '{base}' in '{parent}'. Expected a new name. Choose "
+        f"another one; a {noun} is never overwritten."
+    )
+
+
+def _say_unwritable(parent: Path, noun: str, reason: str) -> RunError:
+    return RunError(
+        f"No {noun} can be written to '{parent}' ({reason}). Expected a folder, or a place where "
+        "one can be made. Choose another."
+    )
+
+
+def _clean(text: str) -> str:
+    """Any text as a part of a folder's name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip(".-")[:60] or "images"
