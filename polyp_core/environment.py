@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from polyp_core import __version__
@@ -19,6 +20,7 @@ def describe_environment() -> dict[str, Any]:
         "polyp_core": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": _name_processor(),
         "processors": os.cpu_count(),
         "packages": {name: _find_version(name) for name in PACKAGES},
     }
@@ -38,8 +40,10 @@ def list_changes(run: Run) -> list[str]:
     then, now = run.read_environment(), describe_environment()
     if not then:
         return []
-    before = {"polyp_core": then.get("polyp_core"), **then.get("packages", {})}
-    after = {"polyp_core": now["polyp_core"], **now["packages"]}
+    # Another processor has other instructions, and so other last bits.
+    own = ("polyp_core", "processor")
+    before = {name: then[name] for name in own if name in then} | then.get("packages", {})
+    after = {name: now[name] for name in own} | now["packages"]
     return [
         f"{name} {before[name]} → {after[name]}"
         for name in after
@@ -57,9 +61,18 @@ def check_unchanged(run: Run) -> None:
     if changes:
         raise RunError(
             f"Run '{run.name}' was started with other versions ({', '.join(changes)}), so the rest "
-            "might differ from an unbroken run. Expected the same. Install those, or resume all "
+            "might differ from an unbroken run. Expected the same. Go back to those, or resume all "
             "the same (--accept-changes): it is noted in the run's environment.json."
         )
+
+
+def _name_processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # elsewhere than on Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _find_version(package: str) -> str:

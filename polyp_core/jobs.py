@@ -134,9 +134,10 @@ def finish_run(run: Run) -> None:
             f"Run '{run.name}' is {state} and has no epoch to make a model of, or has its model. "
             "Expected a run with at least one finished epoch. Let it train longer, or start anew."
         )
-    run.path("finish").touch()
-    if state not in ACTIVE_STATES:
-        resume_run(run, accept_changes=True)
+    if state in ACTIVE_STATES:
+        run.path("finish").touch()
+    else:
+        _start_again(run, num_slots=1, is_to_finish=True)
 
 
 def resume_run(run: Run, *, num_slots: int = 1, accept_changes: bool = False) -> None:
@@ -152,6 +153,10 @@ def resume_run(run: Run, *, num_slots: int = 1, accept_changes: bool = False) ->
     """
     if not accept_changes:
         check_unchanged(run)
+    _start_again(run, num_slots)
+
+
+def _start_again(run: Run, num_slots: int, *, is_to_finish: bool = False) -> None:
     with FileLock(run.path("starting.lock")):  # two who press at once start one worker
         state = run.read_status()["state"]
         if state not in RESUMABLE_STATES:
@@ -159,7 +164,11 @@ def resume_run(run: Run, *, num_slots: int = 1, accept_changes: bool = False) ->
                 f"Run '{run.name}' is {state} and cannot be resumed. Expected a stopped, "
                 "interrupted or failed one. Start a new run instead."
             )
+        # What was asked of the worker before this one is not asked of the next.
         run.path("stop").unlink(missing_ok=True)
+        run.path("finish").unlink(missing_ok=True)
+        if is_to_finish:
+            run.path("finish").touch()
         run.path("status.json").unlink(missing_ok=True)
         start_worker(run, num_slots)
 

@@ -52,7 +52,8 @@ def _work(run: Run) -> int:
     # Being asked politely to end is the same as being asked to stop.
     signal.signal(signal.SIGTERM, lambda *_: run.path("stop").touch())
     for left_over in run.directory.rglob(".writing-*"):  # of a worker that was killed
-        left_over.unlink(missing_ok=True)
+        if not left_over.name.endswith("-notes.json"):  # a page may be writing them
+            left_over.unlink(missing_ok=True)
     reporter = Reporter(run)
     threading.Thread(target=_end_hard, args=(run, reporter), daemon=True).start()
     try:
