@@ -1,5 +1,7 @@
 """Is it learning, and when is it done?"""
 
+from typing import Any
+
 import streamlit as st
 
 import ui
@@ -7,16 +9,25 @@ from polyp_core import workspace
 from polyp_core.runs import Run
 from polyp_core.summaries import list_summaries
 
+Status = dict[str, Any]
 
-def find_shown_run(active: list[Run]) -> Run | None:
+
+def find_shown_run(active: list[tuple[Run, Status]]) -> tuple[Run, Status] | None:
     """The run that this visitor started, watched or picked, or else the one that trains."""
     name = st.session_state.get("run")
-    listed = [run.name for run in active if ui.is_listed(run)]
-    if name is None and listed:
-        # So that its outcome stays on the screen when it has ended.
-        name = st.session_state["run"] = listed[0]
-    run = Run(workspace.get_runs_dir() / str(name))
-    return run if name is not None and run.path("config.json").is_file() else None
+    if name is not None and not Run(runs_dir / name).path("config.json").is_file():
+        st.toast(f"The run {ui.escape(name)} is not there.", icon=":material/delete:")
+        del st.session_state["run"]
+        name = None
+    for run, status in active:
+        if ui.is_listed(run) and name in (None, run.name):
+            # So that its outcome stays on the screen when it has ended.
+            st.session_state["run"] = run.name
+            return run, status
+    if name is None:
+        return None
+    run = Run(runs_dir / name)
+    return run, run.read_status()
 
 
 ui.begin_page("Train")
@@ -28,10 +39,9 @@ st.caption("Is it learning, and when is it done? A run goes on when you close th
 runs_dir = workspace.get_runs_dir()
 active_runs = ui.list_active_runs()
 shown = find_shown_run(active_runs)
-with ui.errors():
-    if shown is not None:
-        ui.show_run(shown)
-ui.watch_queue(shown)
+if shown is not None:
+    ui.show_run(*shown)
+ui.watch_queue(shown[0] if shown else None, active_runs)
 above = st.container()  # where studies stand while one is at work
 place = st.container()
 if shown is not None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from polyp_core.runs import COUNT_COLUMNS, HISTORY_COLUMNS, Run, write_atomically
+from polyp_core.files import write_atomically
+from polyp_core.runs import COUNT_COLUMNS, HISTORY_COLUMNS, Run
 
 _NUM_KEPT = 2  # the newest, and the one before should the newest be damaged
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -73,6 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         ValueError: If it, or the best weights it names, are damaged or gone.
+        OSError: If a file cannot be read at this moment.
     """
     try:
         epoch, step = int(path.stem[6:11]), int(path.stem[17:])
@@ -80,7 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         best_epoch, best_weights = int(facts["best_epoch"]), None
         if best_epoch:
             _, best_weights = _read_arrays(_name_best(path.parent, best_epoch))
-    except (OSError, ValueError, KeyError) as error:
+    except (FileNotFoundError, ValueError, KeyError) as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error
     row = {
         name: int(value) if name in COUNT_COLUMNS else value
@@ -115,14 +117,10 @@ def _name_best(directory: Path, epoch: int) -> Path:
 def _write_arrays(path: Path, facts: dict[str, np.ndarray], arrays: Sequence[np.ndarray]) -> None:
     numbered = {f"{number:05d}": array for number, array in enumerate(arrays)}
 
-    def write(temporary: Path) -> None:
-        content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **facts, **numbered)
-        with temporary.open("wb") as file:
-            file.write(content.getbuffer())
-            file.write(hashlib.sha256(content.getbuffer()).digest())
-
-    write_atomically(path, write)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **facts, **numbered)
+    content.write(hashlib.sha256(content.getbuffer()).digest())
+    write_atomically(path, content.getvalue())
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:

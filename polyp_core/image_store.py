@@ -1,15 +1,20 @@
 """The decoded images of an index, kept on disk as one memory map and shared by all its runs.
 
 A data set is decoded once for each region and size; folds, seeds and later runs open the same file.
-What is mapped counts as the system's file cache, so memory does not grow with the data set.
+What is mapped counts as the system's file cache, so memory does not grow with the data set. The
+disk has to hold it: a data set is decoded whole, even one that alone is larger than the limit.
 """
 
 import contextlib
 import hashlib
+import io
 import json
+import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +22,12 @@ from filelock import FileLock, Timeout
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.errors import DatasetError
+from polyp_core.errors import ConfigError, DatasetError
 from polyp_core.images import decode_pictures, prepare_picture
 
 Progress = Callable[[int, int], None]
 _VERSION = 1  # of what decoding gives; another number decodes everything anew
+_DECODERS = ("pillow", "pydicom", "opencv-python-headless")  # and so does another version of one
 _FILES_AT_ONCE = 256
 
 
@@ -32,11 +38,13 @@ def open_images(
 
     Two callers decode once: the second waits for the first. An image that was decoded before is
     taken as it was then, which is what the index's sha256 says, even if its file has changed since.
+    What a crash of the computer has damaged is decoded anew.
 
     Args:
         index: Of the images.
         config: Gives region, size and channels.
-        cache_dir: Where the files lie; the least recently used go when there are too many.
+        cache_dir: Where the files lie; the least recently used go when they take more than
+            `get_limit_bytes`, or the disk has no room for a new one.
         on_progress: Called with (images done, images in all). An exception it raises cancels.
 
     Returns:
@@ -44,16 +52,18 @@ def open_images(
 
     Raises:
         DatasetError: If a file is gone or is no longer the one that was indexed.
+        ConfigError: If $POLYP_CACHE_GB is no number.
     """
     folder = cache_dir / "decoded"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{_name_content(index, config)}.npy"
+    size_px, channels = config.model.image_size_px, config.model.channels
+    shape = (len(index.images), size_px, size_px, channels)
     with FileLock(path.with_suffix(".lock")):
-        if not path.is_file():
-            model = config.model
-            shape = (len(index.images), model.image_size_px, model.image_size_px, model.channels)
+        if not _is_whole(path, shape):
+            path.unlink(missing_ok=True)
             with FileLock(folder / "room.lock"):
-                _make_room(folder, int(np.prod(shape)))
+                _make_room(folder, math.prod(shape))
             part = path.with_suffix(".part")
             try:
                 _write(part, shape, _decode(index, config), on_progress)
@@ -67,8 +77,26 @@ def open_images(
 
 
 def get_limit_bytes() -> int:
-    """How much all decoded images may take: $POLYP_CACHE_GB, which defaults to 20."""
-    return int(float(os.environ.get("POLYP_CACHE_GB", "20")) * 1e9)
+    """How much the decoded images may take together: $POLYP_CACHE_GB, which defaults to 20.
+
+    A data set that is larger takes what it needs, since training needs it whole; nothing else is
+    kept beside it then.
+
+    Raises:
+        ConfigError: If it is no number, or below 0.
+    """
+    text = os.environ.get("POLYP_CACHE_GB", "20")
+    try:
+        limit_gb = float(text)
+    except ValueError:
+        limit_gb = math.nan
+    if not 0 <= limit_gb < math.inf:
+        raise ConfigError(
+            "The limit of the decoded images cannot be used. Expected a number of gigabytes, 0 or "
+            "more. Set the environment variable POLYP_CACHE_GB to one, such as 20, or leave it "
+            f"out. Received: POLYP_CACHE_GB={text!r}"
+        )
+    return int(limit_gb * 1e9)
 
 
 def _name_content(index: Index, config: RunConfig) -> str:
@@ -76,7 +104,33 @@ def _name_content(index: Index, config: RunConfig) -> str:
     data, model = config.data, config.model
     images = index.images[["sha256", "frame"]].to_csv(index=False)
     rest = [_VERSION, data.region, data.region_box, model.image_size_px, model.channels]
+    rest += [_find_version(package) for package in _DECODERS]
     return hashlib.sha256((json.dumps(rest) + images).encode()).hexdigest()[:32]
+
+
+def _find_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # OpenCV is also had under other names
+        return ""
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a file is there and holds as much as it should."""
+    header = _make_header(shape)
+    try:
+        with path.open("rb") as file:
+            is_ours = file.read(len(header)) == header
+        return is_ours and path.stat().st_size == len(header) + math.prod(shape)
+    except FileNotFoundError:
+        return False
+
+
+def _make_header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
 
 
 def _decode(index: Index, config: RunConfig) -> Iterator[tuple[int, np.ndarray]]:
@@ -113,9 +167,8 @@ def _write(
 ) -> None:
     """Write by plain writes: through a map, a full disk would kill the process."""
     with path.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        start, size = file.tell(), int(np.prod(shape[1:]))
+        file.write(_make_header(shape))
+        start, size = file.tell(), math.prod(shape[1:])
         for num_done, (number, image) in enumerate(images, start=1):
             file.seek(start + number * size)
             file.write(image.tobytes())
@@ -127,24 +180,28 @@ def _write(
 
 def _make_room(folder: Path, num_bytes: int) -> None:
     """Delete what was not used for longest, and what a killed worker left half written."""
-    known = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
+    limit = get_limit_bytes()
     for part in folder.glob("*.part"):
         _delete_unused(part)
+    known = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
     held = sum(path.stat().st_size for path in known)
     for path in known:
-        if held + num_bytes <= get_limit_bytes():
+        if held + num_bytes <= limit and num_bytes <= shutil.disk_usage(folder).free:
             return
-        held -= path.stat().st_size
-        _delete_unused(path)
+        size = path.stat().st_size
+        if _delete_unused(path):
+            held -= size
 
 
-def _delete_unused(path: Path) -> None:
+def _delete_unused(path: Path) -> bool:
     """Delete a file that nobody is writing; who has it mapped keeps it until the end."""
     with (
         contextlib.suppress(Timeout, PermissionError),  # Windows keeps what is mapped
         FileLock(path.with_suffix(".lock")).acquire(timeout=0),
     ):
         path.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def _read_indexed(folder: Path, path: str, sha256: str) -> bytes:

@@ -1,9 +1,11 @@
 """Start, stop, resume and delete a run. Knows processes, not training."""
 
+import contextlib
 import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from polyp_core.queueing import add_ticket, remove_ticket
 from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES, Run
 from polyp_core.summaries import name_data
 from polyp_core.workspace import get_queue_dir
+
+_DELETED = ".deleted-"  # a run that is on its way out
+_SHIPPED_IN = "polyp_core"  # where the demo model lies
 
 
 def start_run(config: RunConfig, index: Index, runs_dir: Path, name: str | None = None) -> Run:
@@ -34,7 +39,8 @@ def start_run(config: RunConfig, index: Index, runs_dir: Path, name: str | None 
         ConfigError: If the settings do not fit the images.
     """
     run = prepare_run(config, index, runs_dir, name)
-    start_worker(run)
+    with _say_disk_errors(run):
+        start_worker(run)
     return run
 
 
@@ -58,18 +64,19 @@ def prepare_run(
     source = index.manifest or index.folder
     default = f"{name_data(str(source))}-{config.preset}"
     run = Run(make_directory(runs_dir, name, default, "run"))
-    run.path("worker.log").touch()  # from now on the run is waiting for its worker
-    data = replace(config.data, folder=str(source))
-    run.write_table("index.csv", index.images)
-    run.write_json(
-        "config.json",
-        {
-            "task": task,
-            "settings": replace(config, data=data).to_dict(),
-            "class_names": list(index.class_names),
-            "folder": str(index.folder),
-        },
-    )
+    with _say_disk_errors(run):
+        run.path("worker.log").touch()  # from now on the run is waiting for its worker
+        data = replace(config.data, folder=str(source))
+        run.write_table("index.csv", index.images)
+        run.write_json(
+            "config.json",
+            {
+                "task": task,
+                "settings": replace(config, data=data).to_dict(),
+                "class_names": list(index.class_names),
+                "folder": str(index.folder),
+            },
+        )
     return run
 
 
@@ -119,7 +126,8 @@ def stop_run(run: Run) -> None:
             f"Run '{run.name}' is {state}, so there is nothing to stop. Expected a running one. "
             "`python -m polyp_core runs` lists them."
         )
-    run.path("stop").touch()
+    with _say_disk_errors(run):
+        run.path("stop").touch()
 
 
 def finish_run(run: Run) -> None:
@@ -135,7 +143,8 @@ def finish_run(run: Run) -> None:
             "Expected a run with at least one finished epoch. Let it train longer, or start anew."
         )
     if state in ACTIVE_STATES:
-        run.path("finish").touch()
+        with _say_disk_errors(run):
+            run.path("finish").touch()
     else:
         _start_again(run, num_slots=1, is_to_finish=True)
 
@@ -157,7 +166,8 @@ def resume_run(run: Run, *, num_slots: int = 1, accept_changes: bool = False) ->
 
 
 def _start_again(run: Run, num_slots: int, *, is_to_finish: bool = False) -> None:
-    with FileLock(run.path("starting.lock")):  # two who press at once start one worker
+    # Two who press at once start one worker.
+    with _say_disk_errors(run), FileLock(run.path("starting.lock")):
         state = run.read_status()["state"]
         if state not in RESUMABLE_STATES:
             raise RunError(
@@ -169,6 +179,7 @@ def _start_again(run: Run, num_slots: int, *, is_to_finish: bool = False) -> Non
         run.path("finish").unlink(missing_ok=True)
         if is_to_finish:
             run.path("finish").touch()
+        run.path("worker.log").touch()  # refused by a full disk while the last word still stands
         run.path("status.json").unlink(missing_ok=True)
         start_worker(run, num_slots)
 
@@ -177,29 +188,38 @@ def delete_run(run: Run) -> None:
     """Delete a run's folder with all that is in it, never one that is at work.
 
     Raises:
-        RunError: If it is running or waiting, or cannot be deleted.
+        RunError: If it is running or waiting, is no run of the workspace, or cannot be deleted.
     """
-    state = run.read_status()["state"]
-    if state in ACTIVE_STATES:
+    if not run.path("config.json").is_file() or run.directory.parent.name == _SHIPPED_IN:
         raise RunError(
-            f"Run '{run.name}' is {state} and is not deleted. Expected one that has ended. Stop it "
-            "first."
+            f"'{run.directory}' is not a run of yours and is not deleted. Expected a folder that "
+            "training has written. Delete it by hand, if you are sure."
         )
-    if not run.path("config.json").is_file():  # so that only a run is ever deleted
-        raise RunError(
-            f"'{run.directory}' is not a run and is not deleted: it has no config.json. Expected a "
-            "folder that training has written. Delete it by hand, if you are sure."
-        )
-    remove_ticket(get_queue_dir(), run)
     # Out of the list at once, whatever the deleting then takes.
-    doomed = run.directory.with_name(f".deleted-{uuid.uuid4().hex}")
-    try:
+    doomed = run.directory.with_name(f"{_DELETED}{uuid.uuid4().hex}")
+    with _say_disk_errors(run), FileLock(run.path("starting.lock")):  # nobody resumes it meanwhile
+        state = run.read_status()["state"]
+        if state in ACTIVE_STATES:
+            raise RunError(
+                f"Run '{run.name}' is {state} and is not deleted. Expected one that has ended. "
+                "Stop it first."
+            )
+        remove_ticket(get_queue_dir(), run)
         run.directory.rename(doomed)
-        shutil.rmtree(doomed)
+    for left_over in doomed.parent.glob(f"{_DELETED}*"):  # of earlier ones, which were held open
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _say_disk_errors(run: Run) -> Iterator[None]:
+    """What the file system refuses becomes a sentence."""
+    try:
+        yield
     except OSError as error:
         raise RunError(
-            f"Run '{run.name}' cannot be deleted ({error.strerror}). Expected a folder that may be "
-            "written. Close what has its files open, or change its permissions."
+            f"Run '{run.name}' cannot be written to ({error.strerror}). Expected room on the disk "
+            "and a folder that may be written. Make room, close what has its files open, or change "
+            "its permissions."
         ) from error
 
 

@@ -63,9 +63,11 @@ def _make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         "sgd": keras.optimizers.SGD,
     }
     special = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
+    # AdamW wants a number; to the others 0 would mean a computation for nothing.
+    decay = config.weight_decay if config.optimizer == "adamw" else config.weight_decay or None
     return kinds[config.optimizer](
         learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay or None,
+        weight_decay=decay,
         global_clipnorm=config.gradient_clip or None,
         use_ema=config.ema > 0,
         ema_momentum=config.ema or 0.99,

@@ -5,6 +5,7 @@ its worker waits until no living ticket stands before its own, then takes a slot
 A worker that dies gives up both, whatever killed it.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -15,7 +16,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from polyp_core.runs import ACTIVE_STATES, Run, write_atomically
+from polyp_core.files import write_atomically
+from polyp_core.runs import ACTIVE_STATES, Run
 
 _LOOK_EVERY_S = 0.3
 _GRACE_S = 20.0  # so long a ticket counts whose worker has not come up yet
@@ -32,31 +34,36 @@ class Ticket:
 
     def is_valid(self) -> bool:
         """Whether its worker lives, or may still be coming up."""
-        return self.run.is_alive() or time.time() - self.written_at < _GRACE_S
+        return time.time() - self.written_at < _GRACE_S or self.run.is_alive()
 
 
 def add_ticket(queue_dir: Path, run: Run) -> None:
     """Put a run at the end of the queue; one that is there already keeps its place."""
     queue_dir.mkdir(parents=True, exist_ok=True)
     path = _name_ticket(queue_dir, run)
-    known = _read_ticket(path)
+    known = None
+    with contextlib.suppress(OSError):  # there is none
+        known = _read_ticket(path)
     _write_ticket(path, run, known.place if known and known.is_valid() else time.time())
 
 
 def remove_ticket(queue_dir: Path, run: Run) -> None:
     """Take a run out of the queue."""
-    _name_ticket(queue_dir, run).unlink(missing_ok=True)
+    _throw_away(_name_ticket(queue_dir, run))
 
 
 def list_tickets(queue_dir: Path) -> list[Ticket]:
-    """Every valid ticket in its order; those of dead workers are thrown away."""
+    """Every valid ticket in its order; those of dead workers and damaged ones are thrown away."""
     tickets = []
     for path in queue_dir.glob("*.json"):
-        ticket = _read_ticket(path)
+        try:
+            ticket = _read_ticket(path)
+        except OSError:  # it has just gone, or cannot be read now: the next look will tell
+            continue
         if ticket is not None and ticket.is_valid():
             tickets.append(ticket)
         else:
-            path.unlink(missing_ok=True)
+            _throw_away(path)
     return sorted(tickets, key=lambda ticket: (ticket.place, ticket.path.name))
 
 
@@ -128,17 +135,25 @@ def _name_ticket(queue_dir: Path, run: Run) -> Path:
 
 def _write_ticket(path: Path, run: Run, place: float) -> None:
     values = {"directory": str(run.directory.absolute()), "place": place, "written_at": time.time()}
-    write_atomically(path, lambda new: _write_text(new, json.dumps(values)))
+    write_atomically(path, json.dumps(values))
 
 
 def _read_ticket(path: Path) -> Ticket | None:
+    """A ticket, or None if it is damaged.
+
+    Raises:
+        OSError: If there is none, or it cannot be read at the moment.
+    """
+    text = path.read_bytes()
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(text)
         run = Run(Path(values["directory"]))
         return Ticket(path, run, float(values["place"]), float(values["written_at"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def _throw_away(path: Path) -> None:
+    """Delete a ticket; on Windows it stays while somebody reads it, until a later look."""
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,18 +1,17 @@
 """What a worker says of itself: status.json, the last batch as a picture, pace, memory."""
 
-import contextlib
 import os
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import psutil
 
-from polyp_core.runs import Run, write_atomically
+from polyp_core.files import write_atomically
+from polyp_core.runs import Run
 from polyp_core.summaries import summarise_run
 
 _WRITE_EVERY_S = 0.25
@@ -75,7 +74,7 @@ class Reporter:
     def reserve_room(self) -> None:
         """Hold a little room, so that a full disk can still be told in status.json."""
         path = self._run.path("reserve")
-        write_atomically(path, lambda new: _write_bytes(new, bytes(_RESERVE_BYTES)))
+        write_atomically(path, bytes(_RESERVE_BYTES))
 
     def begin(self, message: str) -> None:
         """The work begins now."""
@@ -88,7 +87,11 @@ class Reporter:
     def report_waiting(self, num_before: int) -> None:
         """The run waits; somebody else's is before it."""
         runs = "1 run" if num_before == 1 else f"{num_before} runs"
-        self.report(state="queued", message=f"Waiting for {runs}")
+        message = f"Waiting for {runs}"
+        if message == self._values.get("message"):
+            self.check_stop()  # nothing new to write, and that for hours
+        else:
+            self.report(state="queued", message=message)
 
     def note_time(self, name: str, started: float) -> None:
         """Keep how long a part of the start took, in s."""
@@ -109,10 +112,7 @@ class Reporter:
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_FOR_STOP_EVERY_S:
             self._looked_at = now
-            if self._run.path("stop").exists():
-                # Another thread, which reads images, has no state to keep, nor can it end the main.
-                self.is_stopping |= threading.current_thread() is threading.main_thread()
-                raise WorkStopped
+            self.check_stop()
         batch = values.pop("batch", None)
         if "build_s" in values:
             self._built_at, self._timings["build"] = now, values.pop("build_s")
@@ -127,30 +127,57 @@ class Reporter:
                 self._showed_at = now
                 self._values["batch_labels"] = batch[1][:_NUM_SHOWN]
                 _write_batch(self._run, batch[0])
+                self._written_at = 0.0  # picture and labels belong together
             if now - self._written_at >= _WRITE_EVERY_S:
                 self.write()
 
-    def write(self, **values: Any) -> None:  # noqa: ANN401 - plain JSON values
-        """Update some values and write now."""
+    def check_stop(self) -> None:
+        """Look whether somebody wants the work to stop.
+
+        Raises:
+            WorkStopped: When the run's stop file is there.
+        """
+        if self._run.path("stop").exists():
+            # Another thread, which reads images, has no state to keep, nor can it end the main.
+            self.is_stopping |= threading.current_thread() is threading.main_thread()
+            raise WorkStopped
+
+    def write(self, *, is_durable: bool = False, **values: Any) -> None:  # noqa: ANN401
+        """Update some values and write now.
+
+        Args:
+            is_durable: Wait until it is on the disk; else a power cut may take the last word.
+            **values: Plain JSON values.
+        """
         with self._writing:
             if self._has_ended:
                 return
             self._values |= values | {"updated_at": time.time(), "memory_mb": _measure_memory_mb()}
             if self._begun_at is not None:
                 self._values["elapsed_s"] = round(time.monotonic() - self._begun_at, 1)
-            self._run.write_json("status.json", self._values)
+            self._run.write_json("status.json", self._values, is_durable=is_durable)
             self._written_at = time.monotonic()
 
-    def end(self, state: str, message: str) -> None:
-        """The last word, with what a table of runs shows. The room held back is given up for it."""
+    def end(self, state: str, message: str) -> bool:
+        """The last word, with what a table of runs shows. The room held back is given up for it.
+
+        Returns:
+            Whether it is on the disk: not on a full one, nor after another last word.
+        """
         with self._writing:
+            if self._has_ended:
+                return False
             self._run.path("reserve").unlink(missing_ok=True)
             if state == "finished":
                 self._values["remaining_s"] = 0
             self._values |= {"state": state, "message": message}
-            with contextlib.suppress(OSError):  # then the run shows as interrupted
-                self.write(summary=summarise_run(self._run))
-            self._has_ended = True
+            try:
+                self.write(summary=summarise_run(self._run), is_durable=True)
+            except OSError:  # then the run shows as interrupted
+                return False
+            finally:
+                self._has_ended = True
+            return True
 
     def _note_first_step(self, now: float) -> None:
         if self._is_first_step and self._begun_at is not None:
@@ -171,11 +198,7 @@ def _write_batch(run: Run, images: np.ndarray) -> None:
     ]
     strip = np.concatenate(shown, axis=1)[..., ::-1]
     content = cv2.imencode(".png", strip)[1].tobytes()
-    write_atomically(run.path("batch.png"), lambda path: _write_bytes(path, content))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    write_atomically(run.path("batch.png"), content, is_durable=False)
 
 
 def _measure_memory_mb() -> int:

@@ -16,8 +16,7 @@ import os
 import shutil
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from filelock import FileLock, Timeout
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, RunError
+from polyp_core.files import write_atomically
 
 FINAL_STATES = ("finished", "stopped", "failed", "interrupted")
 ACTIVE_STATES = ("queued", "running")
@@ -37,7 +37,9 @@ HISTORY_COLUMNS = (
     "val_tn", "val_fn", "learning_rate", "seconds",
 )  # fmt: skip
 COUNT_COLUMNS = ("epoch", "val_tp", "val_fp", "val_tn", "val_fn")  # whole numbers
+_NEWS_S = 10.0
 _probing = threading.Lock()
+_seen_alive: dict[str, float] = {}  # by folder, when a worker was seen last
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,17 @@ class Run:
         if not self.path("lock").exists():
             return False
         # One probe at a time, so that two pages do not take each other for the worker.
-        # A second try tells a worker from another process that probes at this very moment.
         with _probing:
+            key = str(self.directory)
+            # Where "alive" is news, a second try tells a worker from another process that probes
+            # at this very moment.
+            is_news = time.monotonic() - _seen_alive.get(key, -_NEWS_S) >= _NEWS_S
             try:
-                with self.lock().acquire(timeout=0.03, poll_interval=0.01):
+                with self.lock().acquire(timeout=0.03 if is_news else 0, poll_interval=0.01):
+                    _seen_alive.pop(key, None)
                     return False
             except Timeout:
+                _seen_alive[key] = time.monotonic()
                 return True
 
     def read_config(self) -> RunConfig:
@@ -175,11 +182,18 @@ class Run:
     def cut_history(self, num_epochs: int) -> None:
         """Keep the first rows alone, as they were written; with none, the header."""
         try:
-            lines = self.path("history.csv").read_text().split("\n")[1:-1]
+            lines = self.path("history.csv").read_text(errors="replace").split("\n")[1:-1]
         except OSError:
             lines = []
         text = "\n".join([",".join(HISTORY_COLUMNS), *lines[:num_epochs], ""])
-        write_atomically(self.path("history.csv"), lambda path: _write_text(path, text))
+        write_atomically(self.path("history.csv"), text)
+
+    def cut_milestones(self, num_epochs: int) -> None:
+        """Keep those of the first epochs alone."""
+        known = self.read_milestones()
+        kept = {str(epoch): value for epoch, value in known.items() if epoch <= num_epochs}
+        if len(kept) < len(known):
+            self.write_json("milestones.json", kept)
 
     def read_milestones(self) -> dict[int, dict[str, Any]]:
         """Validation result by epoch, each as in metrics.json."""
@@ -216,10 +230,12 @@ class Run:
         """Delete what only a resume needs."""
         shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
 
-    def write_json(self, file_name: str, values: dict[str, Any]) -> None:
-        """Write a JSON file atomically."""
+    def write_json(
+        self, file_name: str, values: dict[str, Any], *, is_durable: bool = True
+    ) -> None:
+        """Write a JSON file atomically; see `write_atomically`."""
         text = json.dumps(values, indent=1, ensure_ascii=False)
-        write_atomically(self.path(file_name), lambda path: _write_text(path, text))
+        write_atomically(self.path(file_name), text, is_durable=is_durable)
 
     def write_table(self, file_name: str, rows: pd.DataFrame) -> None:
         """Write a CSV file atomically."""
@@ -245,33 +261,6 @@ class Run:
             return True
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place at once.
-
-    A reader sees the old content or the new, never a part.
-    """
-    temporary = path.with_name(f".writing-{uuid.uuid4().hex}-{path.name}")
-    try:
-        write(temporary)
-        with temporary.open("r+b") as file:
-            os.fsync(file.fileno())
-        _replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    """Rename; on Windows a file that somebody reads cannot be replaced for that moment."""
-    for _ in range(20):
-        try:
-            os.replace(temporary, path)
-        except PermissionError:
-            time.sleep(0.02)
-        else:
-            return
-    os.replace(temporary, path)
-
-
 def open_run(directory: Path) -> Run:
     """A run by its folder.
 
@@ -293,7 +282,3 @@ def _to_float(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

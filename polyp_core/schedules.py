@@ -12,6 +12,10 @@ import pandas as pd
 from polyp_core.config import TrainingConfig
 from polyp_core.config.training import MONITORS
 
+_FEWEST = 10  # steps of a sweep that can say anything
+_START = 0.2  # of a sweep, where the rate is too small to change anything
+_CLEAR = 4.0  # standard errors: the lowest of many means is low by chance already
+
 
 def compute_rate(settings: TrainingConfig, progress: float, history: pd.DataFrame) -> float:
     """The learning rate at a point of training.
@@ -79,7 +83,7 @@ def _as_costs(settings: TrainingConfig, history: pd.DataFrame) -> np.ndarray:
 
 def smooth_losses(losses: np.ndarray) -> np.ndarray:
     """A centred mean over a tenth of the sweep, shorter at the ends."""
-    reach = max(1, len(losses) // 20)
+    reach = _get_reach(len(losses))
     sums = np.concatenate([[0.0], np.cumsum(losses)])
     places = np.arange(len(losses))
     low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(losses))
@@ -88,24 +92,37 @@ def smooth_losses(losses: np.ndarray) -> np.ndarray:
 
 
 def suggest_rate(rates: np.ndarray, losses: np.ndarray) -> float | None:
-    """The rate at which the loss falls fastest, on a logarithmic axis, before its lowest point.
+    """The rate at which the loss has come half the way down to its lowest point.
+
+    That is where it falls fastest, found in a way that noise disturbs less than a slope.
 
     Args:
         rates: `(n,)`, rising by a constant factor.
         losses: `(n,)`.
 
     Returns:
-        Rounded to one significant digit; None where the loss hardly falls anywhere.
+        Rounded to one significant digit; None where the loss does not fall by clearly more than
+        its own noise would make it seem.
 
     References: Smith, Cyclical learning rates, WACV 2017, section 3.3.
     """
-    if len(losses) < 10:
+    if len(losses) < _FEWEST:
         return None
-    smooth = smooth_losses(losses)
+    smooth, reach = smooth_losses(losses), _get_reach(len(losses))
     lowest = int(np.argmin(smooth))
-    noise = float(np.std(losses - smooth))
-    if lowest < 5 or smooth[:lowest].max() - smooth[lowest] < max(0.02, noise):
+    if lowest < 2 * _START * len(losses):
         return None
-    steepest = int(np.argmin(np.gradient(smooth)[: lowest + 1]))
-    digits = -math.floor(math.log10(rates[steepest]))
-    return round(float(rates[steepest]), digits)
+    # Of neighbours, so that a fall does not count as noise.
+    noise = float(np.std(np.diff(losses))) / math.sqrt(2)
+    start = float(np.mean(losses[: max(2, round(_START * len(losses)))]))
+    if start - smooth[lowest] < max(0.02, _CLEAR * noise / math.sqrt(2 * reach + 1)):
+        return None
+    middle = (start + smooth[lowest]) / 2
+    halfway = int(np.flatnonzero(smooth[: lowest + 1] >= middle)[-1])
+    digits = -math.floor(math.log10(rates[halfway]))
+    return round(float(rates[halfway]), digits)
+
+
+def _get_reach(length: int) -> int:
+    """Half the width of the mean that smooths a sweep."""
+    return max(1, length // 20)

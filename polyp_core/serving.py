@@ -7,16 +7,16 @@ conversion alone, by one whose gradient is written with multiplication and compa
 import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from polyp_core.errors import ModelError
+from polyp_core.files import write_atomically
 from polyp_core.models import FEATURES, LOGIT, build_model
 from polyp_core.prediction import Predictor
-from polyp_core.runs import Run, write_atomically
+from polyp_core.runs import Run
 
 MAX_DIFFERENCE = 1e-4
 MAX_ENSEMBLE_BYTES = 400_000_000  # converting takes nine times as much memory for a moment
@@ -165,7 +165,7 @@ def _write_checked(
             "stays, this is a bug of the conversion."
         )
     strengths = np.abs(np.stack([saliency for _, saliency in served]))
-    write_atomically(run.path("serving.tflite"), lambda path: _write(path, content))
+    write_atomically(run.path("serving.tflite"), content)
     run.write_json(
         "serving.json",
         {
@@ -200,7 +200,3 @@ def _apply_head(head: list[keras.Layer], x: tf.Tensor) -> tf.Tensor:
 @tf.custom_gradient
 def _relu(x: tf.Tensor) -> tuple[tf.Tensor, object]:
     return tf.nn.relu(x), lambda upstream: upstream * tf.cast(x > 0, x.dtype)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -1,6 +1,6 @@
 """A study: one training repeated over folds and seeds, each of them an ordinary run.
 
-study.json  index.csv           written once, by study_jobs; index.csv has the fold as well
+study.json  index.csv           written by study_jobs; index.csv once, it has the fold as well
 status.json  predictions.csv  metrics.json  worker.log      written by the study's worker
 members/fold-1-seed-0/ …        ordinary runs
 ensemble/                       a run directory that predicts as the mean of all members
@@ -8,6 +8,7 @@ lock  stop                      as in a run
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,13 +132,17 @@ class Study:
         """One row an image that was judged: as of a run, and `num_members`."""
         return self.files.read_predictions()
 
-    def read_members(self) -> pd.DataFrame:
+    def read_members(self, histories: Sequence[pd.DataFrame] | None = None) -> pd.DataFrame:
         """One row a member: name, fold, seed, state, epochs, level, and its numbers.
 
         Accuracy, sensitivity, specificity and auc each with `_low`, `_high` (95 % interval) and
         `_n`, by patient where patients are known (`level`); NaN before a member is finished.
+
+        Args:
+            histories: Of the members, where they are read already.
         """
-        return pd.DataFrame([_describe(member) for member in self.members])
+        histories = histories or [member.run.read_history() for member in self.members]
+        return pd.DataFrame(map(_describe, self.members, histories))
 
 
 def open_study(directory: Path) -> Study:
@@ -263,7 +268,7 @@ def _say_caution(config: RunConfig) -> str:
     )
 
 
-def _describe(member: Member) -> dict[str, Any]:
+def _describe(member: Member, history: pd.DataFrame) -> dict[str, Any]:
     metrics = member.run.read_metrics() or {}
     level, unit = get_main_level(metrics) if metrics else ({}, "")
     row: dict[str, Any] = {
@@ -271,7 +276,7 @@ def _describe(member: Member) -> dict[str, Any]:
         "fold": member.fold,
         "seed": member.seed,
         "state": member.read_state(),
-        "epochs": len(member.run.read_history()),
+        "epochs": len(history),
         "level": unit,
     }
     for metric in _SHOWN:

@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from polyp_core.environment import check_unchanged
 from polyp_core.errors import RunError
-from polyp_core.runs import FINAL_STATES
+from polyp_core.runs import FINAL_STATES, Run
 from polyp_core.study import Member, Study
 from polyp_core.study_jobs import check_ray
 
@@ -44,7 +45,8 @@ def connect(study: Study) -> Callable[[Member], Callable[[], str | None]]:
         raise RunError(
             f"No Ray cluster can be used at '{plan['ray_address']}' ({error}). Expected the "
             "address of a running one, such as 'auto' on one of its computers or "
-            "'ray://HOST:10001'. Start one with `ray start --head`, or leave out --ray."
+            "'ray://HOST:10001'. Start one with `ray start --head`, or train on this computer "
+            "(--local)."
         ) from error
     resources = {"num_cpus": plan["cpus_per_member"], "num_gpus": plan["gpus_per_member"]}
     # A lost computer is a problem of the member, which Resume goes on with.
@@ -56,8 +58,9 @@ def connect(study: Study) -> Callable[[Member], Callable[[], str | None]]:
         if member.run.is_alive():  # its worker has outlived the last study worker
             return lambda: "" if member.read_state() in FINAL_STATES else None
         reference = task.remote(
-            str(study.directory), str(member.run.directory), image_path, plan["cpus_per_member"]
-        )
+            str(study.directory), str(member.run.directory), image_path,
+            plan["cpus_per_member"], plan["accept_changes"],
+        )  # fmt: skip
 
         def ask() -> str | None:
             if not ray.wait([reference], timeout=0)[0]:
@@ -73,7 +76,9 @@ def connect(study: Study) -> Callable[[Member], Callable[[], str | None]]:
     return start
 
 
-def run_on_node(study_dir: str, run_dir: str, image_path: str, num_cpus: float) -> str:
+def run_on_node(
+    study_dir: str, run_dir: str, image_path: str, num_cpus: float, accept_changes: bool
+) -> str:
     """Train one member on the computer that Ray has chosen; what went wrong outside of the run.
 
     Args:
@@ -81,6 +86,7 @@ def run_on_node(study_dir: str, run_dir: str, image_path: str, num_cpus: float) 
         run_dir: Of the member.
         image_path: One of the images, to see whether they are there.
         num_cpus: Which the task may use.
+        accept_changes: Also where other versions than at the start would compute the rest.
     """
     host = socket.gethostname()
     for what, path in (("study", Path(run_dir, "config.json")), ("images", Path(image_path))):
@@ -88,10 +94,15 @@ def run_on_node(study_dir: str, run_dir: str, image_path: str, num_cpus: float) 
             return (
                 f"The computer '{host}' does not see '{path}' of the {what}. Expected a disk that "
                 "all computers of the cluster see at the same path. Put the images and the study "
-                "(--studies) on one, or leave out --ray."
+                "(--studies) on one, or train on this computer (--local)."
             )
     if Path(study_dir, "stop").exists():
         return ""
+    if not accept_changes:
+        try:
+            check_unchanged(Run(Path(run_dir)))
+        except RunError as error:
+            return str(error)
     for left_over in ("stop", "status.json"):
         Path(run_dir, left_over).unlink(missing_ok=True)
     environment = os.environ | {

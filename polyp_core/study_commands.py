@@ -39,10 +39,17 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     study.add_argument("--studies", type=Path, metavar="DIR", help="where studies are written")
     study.add_argument("--name", help="of the study")
     study.add_argument("--workers", type=int, metavar="N", help="members trained at once (1)")
-    study.add_argument("--ray", metavar="ADDRESS", help="train on a Ray cluster, such as 'auto'")
+    where = study.add_mutually_exclusive_group()
+    where.add_argument("--ray", metavar="ADDRESS", help="train on a Ray cluster, such as 'auto'")
+    where.add_argument(
+        "--local", action="store_true", help="train on this computer; a study on Ray comes back"
+    )
     study.add_argument("--cpus-per-member", type=float, default=2.0, metavar="N", help="with --ray")
     study.add_argument("--gpus-per-member", type=float, default=0.0, metavar="N", help="with --ray")
     study.add_argument("--resume", metavar="STUDY", help="go on with one, by folder or name")
+    study.add_argument(
+        "--accept-changes", action="store_true", help="with --resume: also with other versions"
+    )
     study.add_argument("--json", action="store_true", help="print the numbers as JSON")
     study.set_defaults(command=_study)
 
@@ -150,7 +157,10 @@ def _show_on(bar: Any) -> Callable[[int, int], None]:  # noqa: ANN401 - tqdm car
 def _resume(options: argparse.Namespace) -> Study:
     folders = [Path(options.resume), (options.studies or get_studies_dir()) / options.resume]
     study = open_study(next((f for f in folders if (f / "study.json").is_file()), folders[-1]))
-    resume_study(study, options.workers, options.ray)
+    resume_study(
+        study, options.workers, options.ray, is_local=options.local,
+        accept_changes=options.accept_changes,
+    )  # fmt: skip
     return study
 
 

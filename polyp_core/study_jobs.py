@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from polyp_core import environment
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, RunError
@@ -77,6 +78,7 @@ def start_study(
             "ray_address": ray_address,
             "cpus_per_member": cpus_per_member,
             "gpus_per_member": gpus_per_member,
+            "accept_changes": False,
         },
     )
     start_process("polyp_core.study_worker", study.directory)
@@ -118,7 +120,12 @@ def stop_study(study: Study) -> None:
 
 
 def resume_study(
-    study: Study, num_workers: int | None = None, ray_address: str | None = None
+    study: Study,
+    num_workers: int | None = None,
+    ray_address: str | None = None,
+    *,
+    is_local: bool = False,
+    accept_changes: bool = False,
 ) -> None:
     """Go on: finished members are kept, stopped and failed ones resumed, the others started.
 
@@ -126,9 +133,14 @@ def resume_study(
         study: A stopped, interrupted or failed one.
         num_workers: As for `start_study`; None is as before.
         ray_address: As for `start_study`; None is as before.
+        is_local: Train on this computer from now on, whatever was said before.
+        accept_changes: Also where other versions than at the start would compute the rest. It
+            holds for this time alone.
 
     Raises:
-        RunError: If it is finished or running, or Ray is not installed.
+        RunError: If it is finished or running, Ray is not installed, or versions have changed. On
+            a cluster the versions are those of the computer that trains, so there it is the
+            member that fails.
     """
     state = study.read_status()["state"]
     if state not in RESUMABLE_STATES:
@@ -138,11 +150,23 @@ def resume_study(
         )
     changes = {"num_workers": num_workers, "ray_address": ray_address}
     plan = study.read_plan() | {key: value for key, value in changes.items() if value is not None}
+    plan["accept_changes"] = accept_changes
+    if is_local:
+        plan["ray_address"] = None
     check_ray(plan["ray_address"])
+    if plan["ray_address"] is None and not accept_changes:
+        _check_unchanged(study)
     study.files.write_json("study.json", plan)
     study.files.path("stop").unlink(missing_ok=True)
     study.files.path("status.json").unlink(missing_ok=True)
     start_process("polyp_core.study_worker", study.directory)
+
+
+def list_changes(study: Study) -> list[str]:
+    """What computes otherwise here than where its unfinished members were started."""
+    unfinished = [member for member in study.members if member.read_state() in RESUMABLE_STATES]
+    changes = [change for member in unfinished for change in environment.list_changes(member.run)]
+    return list(dict.fromkeys(changes))
 
 
 def check_ray(address: str | None) -> None:
@@ -154,8 +178,8 @@ def check_ray(address: str | None) -> None:
     if address is not None and importlib.util.find_spec("ray") is None:
         raise RunError(
             "Ray is not installed, so no cluster can be used. Expected the package 'ray'. Install "
-            "it with `pip install -r requirements-cluster.txt`, or leave out --ray. Received: "
-            f"ray_address={address!r}"
+            "it with `pip install -r requirements-cluster.txt`, or train on this computer "
+            f"(--local). Received: ray_address={address!r}"
         )
 
 
@@ -172,6 +196,16 @@ def _check_numbers(
             "A member needs a part of a processor at least. Expected cpus_per_member above 0 and "
             "gpus_per_member of 0 or more. Received: "
             f"cpus_per_member={cpus_per_member}, gpus_per_member={gpus_per_member}"
+        )
+
+
+def _check_unchanged(study: Study) -> None:
+    changes = list_changes(study)
+    if changes:
+        raise RunError(
+            f"Study '{study.name}' was started with other versions ({', '.join(changes)}), so its "
+            "members might differ from unbroken ones. Expected the same. Go back to those, or "
+            "resume all the same (--accept-changes): it is noted in each member's environment.json."
         )
 
 

@@ -5,13 +5,16 @@ trains nothing itself: every member has a worker of its own. It may be killed at
 next one goes on with what it finds.
 """
 
+import contextlib
+import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,8 +25,9 @@ import pandas as pd
 from filelock import Timeout
 
 from polyp_core import jobs
+from polyp_core.environment import count_threads
 from polyp_core.errors import ModelError, PolypError
-from polyp_core.runs import FINAL_STATES, RESUMABLE_STATES
+from polyp_core.runs import FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.study import Member, Study, select_fold, summarise
 from polyp_core.words import say_number
 
@@ -91,8 +95,11 @@ def _run_study(study: Study, status: StatusWriter) -> int:
     status.write(state="running", message="Starting", num_members=len(study.members))
     plan = study.read_plan()
     if plan["ray_address"] is None:
-        start: Start = partial(start_locally, num_slots=plan["num_workers"])
         num_at_once = plan["num_workers"]
+        share_processors(study, num_at_once)
+        start: Start = partial(
+            start_locally, num_slots=num_at_once, accept_changes=plan["accept_changes"]
+        )
     else:
         from polyp_core.study_cluster import connect
 
@@ -107,8 +114,17 @@ def _run_study(study: Study, status: StatusWriter) -> int:
         status.write(state="failed", message=_say_problems(study, problems))
         return 1
     status.write(message="Making one model of all members")
-    status.write(state="finished", message=_build_ensemble(study), remaining_s=0)
+    with _end_hard_on_stop(study, status):
+        message = _build_ensemble(study)
+    status.write(state="finished", message=message, remaining_s=0)
     return 0
+
+
+def share_processors(study: Study, num_workers: int) -> None:
+    """Let workers at once divide the processors, unless somebody has said how many threads."""
+    if num_workers > 1:
+        num_threads = max(1, count_threads(study.files) // num_workers)
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(num_threads))  # which they inherit
 
 
 def run_members(
@@ -171,12 +187,12 @@ def prepare_member(study: Study, member: Member) -> None:
     jobs.prepare_run(config, index, member.run.directory.parent, member.run.name)
 
 
-def start_locally(member: Member, num_slots: int) -> Callable[[], str | None]:
+def start_locally(member: Member, num_slots: int, accept_changes: bool) -> Callable[[], str | None]:
     """Start or resume a member's worker on this computer, in the queue with all other runs."""
     run = member.run
     if not run.is_alive():  # a worker that has outlived the last study worker goes on
         if run.read_status()["state"] in RESUMABLE_STATES:
-            jobs.resume_run(run, num_slots=num_slots)
+            jobs.resume_run(run, num_slots=num_slots, accept_changes=accept_changes)
         else:
             jobs.start_worker(run, num_slots)
     return lambda: "" if run.read_status()["state"] in FINAL_STATES else None
@@ -210,23 +226,47 @@ def _write_summary(study: Study) -> None:
         study.files.write_json("metrics.json", metrics)
 
 
+@contextlib.contextmanager
+def _end_hard_on_stop(study: Study, status: StatusWriter) -> Iterator[None]:
+    """Obey a stop where the work cannot look up, such as TensorFlow's conversion.
+
+    All members are finished then, and what is being made is made anew by the next worker.
+    """
+    is_done = threading.Event()
+
+    def watch() -> None:
+        while not study.files.path("stop").exists():
+            if is_done.wait(0.1):
+                return
+        status.write(state="stopped", message="Stopped")
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        is_done.set()
+
+
 def _build_ensemble(study: Study) -> str:
-    """Write the run directory that predicts as the mean of all members; the last message."""
+    """Make the run directory that predicts as the mean of all members; the last message."""
     from polyp_core.image_store import open_images
     from polyp_core.serving import write_ensemble_model
     from polyp_core.workspace import get_cache_dir
 
-    ensemble, index, config = study.ensemble, study.read_index(), study.read_config()
-    shutil.rmtree(ensemble.directory, ignore_errors=True)  # half written by a killed worker
+    # It comes into its place whole, so that nobody predicts with a half.
+    ensemble = Run(study.directory / ".ensemble")
+    index, config, plan = study.read_index(), study.read_config(), study.read_plan()
+    for directory in (ensemble.directory, study.ensemble.directory):
+        shutil.rmtree(directory, ignore_errors=True)  # of a worker that was killed
     images = index.images
     judged = np.flatnonzero(images["fold"] > 0)
     split = images["split"]
-    if study.read_plan()["num_folds"] > 1:  # whatever is judged here was trained on there
+    if plan["num_folds"] > 1:  # whatever is judged here was trained on there
         split = pd.Series(np.where(images["fold"] > 0, "train", "test"))
     whole = replace(index, images=images.drop(columns="fold").assign(split=split))
     ensemble.directory.mkdir()
     ensemble.write_table("index.csv", whole.images)
-    plan = study.read_plan()
     kept = {key: plan[key] for key in ("settings", "class_names", "folder")}
     ensemble.write_json("config.json", {"task": "train", **kept})
     pixels = open_images(whole, config, get_cache_dir())
@@ -241,6 +281,7 @@ def _build_ensemble(study: Study) -> str:
     for name in ("predictions.csv", "metrics.json"):
         shutil.copyfile(study.files.path(name), ensemble.path(name))
     ensemble.write_json("status.json", {"state": "finished", "message": "Finished"})
+    ensemble.directory.rename(study.ensemble.directory)
     return "Finished"
 
 

@@ -5,16 +5,15 @@ Read `Trainer.train` from top to bottom: it is the whole of training. What is ra
 a run that was killed goes on as if nothing had happened.
 """
 
-import math
+import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import cached_property
 
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from polyp_core import checkpoints
@@ -22,7 +21,15 @@ from polyp_core.checkpoints import Checkpoint
 from polyp_core.config import RunConfig, TrainingConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import RunError
-from polyp_core.metrics import binary_crossentropy, estimate_auc, evaluate_predictions
+from polyp_core.files import write_atomically
+from polyp_core.history import (
+    THRESHOLD,
+    append_row,
+    check_finite,
+    count_unbroken,
+    describe_validation,
+)
+from polyp_core.metrics import evaluate_predictions
 from polyp_core.models import (
     assign_arrays,
     averaged_weights,
@@ -33,12 +40,12 @@ from polyp_core.models import (
 )
 from polyp_core.pipeline import TrainingBatches
 from polyp_core.reporting import WorkStopped
-from polyp_core.runs import HISTORY_COLUMNS, Run, write_atomically
+from polyp_core.runs import Run
 from polyp_core.schedules import compute_rate, find_best_epoch, has_lost_patience
+from polyp_core.words import say_number
 
 Report = Callable[..., None]
 _CHECKPOINT_EVERY_S = 30.0  # within an epoch
-_THRESHOLD = 0.5
 
 
 class Trainer:
@@ -83,7 +90,7 @@ class Trainer:
 
         Raises:
             WorkStopped: From `report`; the state of this very step is kept.
-            RunError: If the loss is not a number any more.
+            RunError: If the loss is not a number any more, or no checkpoint can be used.
         """
         settings = self._settings
         keras.utils.set_random_seed(settings.seed)
@@ -194,7 +201,7 @@ class Trainer:
                 "learning_rate": float(self._model.optimizer.learning_rate),
                 "seconds": round(time.monotonic() - self._epoch_started, 3),
             }
-            _check_finite(row, settings)
+            check_finite(row, settings)
             self._history = append_row(self._history, row)
             best_epoch, best_weights = trained.best_epoch, trained.best_weights
             if settings.keep == "best" and find_best_epoch(settings, self._history) == epoch:
@@ -227,7 +234,7 @@ class Trainer:
         def write() -> None:
             if milestone is not None:
                 predictions = self._validation.assign(probability=milestone)
-                result = evaluate_predictions(predictions, _THRESHOLD)
+                result = evaluate_predictions(predictions, THRESHOLD)
                 known = {str(epoch): seen for epoch, seen in self._run.read_milestones().items()}
                 self._run.write_json("milestones.json", known | {str(state.epoch): result})
             checkpoints.write_checkpoint(self._run, state)
@@ -237,13 +244,19 @@ class Trainer:
         self._writing = self._writer.submit(write)
 
     def _wait_for_writer(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
+        """Until the writer is done; a stop is heard meanwhile, so that it is given its time."""
+        while self._writing is not None:
+            if wait([self._writing], timeout=0.2).done:
+                self._writing.result()
+                self._writing = None
+            else:
+                with contextlib.suppress(WorkStopped):  # obeyed at the next step
+                    self._report()
 
     def _restore(self) -> Checkpoint:
         """Set the model to the newest checkpoint that can be read, and the history with it."""
         history = self._run.read_history()
-        num_known = _count_unbroken(history)
+        num_known = count_unbroken(history)
         variables = list_variables(self._model)
         start = Checkpoint(epoch=0, step=0, variables=copy_arrays(variables), sums=np.zeros(3))
         for path in checkpoints.read_checkpoints(self._run):
@@ -257,8 +270,16 @@ class Trainer:
                 assign_arrays(variables, state.variables, path.name)
                 start = state
                 break
+        if num_known and not start.epoch + start.step:
+            raise RunError(
+                f"No checkpoint of run '{self._run.name}' can be used, though its history has "
+                f"{say_number(num_known, 'epoch')}; worker.log says why. Expected at least one "
+                "that is whole. "
+                "Start a new run with these settings; this one stays as it is."
+            )
         checkpoints.discard_newer(self._run, start)
         self._run.cut_history(start.epoch)
+        self._run.cut_milestones(start.epoch)
         if num_known < start.epoch:
             self._run.append_history(start.row)
         self._history = self._run.read_history()
@@ -276,45 +297,9 @@ class Trainer:
         write_atomically(self._run.path("model.weights.h5"), model.save_weights)
 
 
-def describe_validation(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """The validation columns of the history; the AUC is NaN where a class is missing."""
-    decisions, positive = probabilities >= _THRESHOLD, labels == 1
-    auc = estimate_auc(labels, probabilities).value
-    return {
-        "val_loss": binary_crossentropy(labels, probabilities),
-        "val_accuracy": float((decisions == positive).mean()),
-        "val_auc": math.nan if auc is None else auc,
-        "val_tp": int((decisions & positive).sum()),
-        "val_fp": int((decisions & ~positive).sum()),
-        "val_tn": int((~decisions & ~positive).sum()),
-        "val_fn": int((~decisions & positive).sum()),
-    }
-
-
-def append_row(history: pd.DataFrame, row: dict[str, float]) -> pd.DataFrame:
-    """The history with one epoch more."""
-    new = pd.DataFrame([row])[list(HISTORY_COLUMNS)]
-    return new if history.empty else pd.concat([history, new], ignore_index=True)
-
-
 def _weigh_classes(labels: np.ndarray, settings: TrainingConfig) -> np.ndarray | None:
     """Weights of the negative and the positive class, one on average over the images."""
     if settings.class_weights == "none":
         return None
     counts = np.bincount(labels, minlength=2)
     return np.asarray(len(labels) / (2 * np.maximum(counts, 1)), dtype=np.float32)
-
-
-def _check_finite(row: dict[str, float], settings: TrainingConfig) -> None:
-    if not math.isfinite(row["loss"] + row["val_loss"]):
-        raise RunError(
-            f"The loss is not a number any more in epoch {row['epoch']}: the steps were too large. "
-            "Expected a finite loss; the epochs before are kept. Start a new run with a lower "
-            f"training.learning_rate. Received: learning_rate={settings.learning_rate:g}"
-        )
-
-
-def _count_unbroken(history: pd.DataFrame) -> int:
-    """How many epochs the history holds without a gap."""
-    is_next = history["epoch"].to_numpy() == np.arange(1, len(history) + 1)
-    return int(is_next.argmin()) if not is_next.all() else len(history)

@@ -39,8 +39,10 @@ def main(run_dir: Path) -> int:
     try:
         with run.lock().acquire(timeout=_WAIT_FOR_LOCK_S):
             try:
-                is_finished = run.read_status()["state"] == "finished"  # which never changes again
-                return 0 if is_finished else _work(run)
+                if run.read_status()["state"] != "finished":
+                    return _work(run)
+                run.delete_checkpoints()  # should the worker have been killed before it did
+                return 0
             finally:
                 queueing.remove_ticket(get_queue_dir(), run)
     except Timeout:
@@ -108,7 +110,8 @@ def _train_and_evaluate(run: Run, reporter: Reporter) -> int:
     write_serving_model(run, np.asarray(images[validation[:200]]))
     reporter.write(message="Testing on the validation images")
     evaluate_run(run, index, images)
-    reporter.end("finished", "Finished")
+    if not reporter.end("finished", "Finished"):
+        return 1  # the checkpoints stay, for a resume
     run.delete_checkpoints()
     return 0
 
@@ -148,8 +151,9 @@ def _note_environment(run: Run) -> None:
     then = run.read_environment()
     if not then:
         run.write_json("environment.json", now)
-    elif {**then, "resumed_with": 0} != {**now, "resumed_with": 0}:
-        known = then.get("resumed_with", [])
+        return
+    known = then.get("resumed_with", [])
+    if now not in known and {**then, "resumed_with": 0} != {**now, "resumed_with": 0}:
         run.write_json("environment.json", {**then, "resumed_with": [*known, now]})
 
 

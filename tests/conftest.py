@@ -93,4 +93,5 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("finished")
     run = start_run(write_classes(folder / "data"), folder / "runs", "small")
     assert wait_for_end(run) == "finished", run.path("worker.log").read_text()
+    wait_until(lambda: not run.is_alive(), "the worker to tidy up")
     return run

@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[1]
 
 # Top to bottom: a module imports only from modules above it.
 ORDER = [
-    "errors", "words", "config", "presets", "dicom", "region", "images", "annotations",
+    "errors", "files", "words", "config", "presets", "dicom", "region", "images", "annotations",
     "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
     "phantom", "imaging_effects", "augmentation", "metrics", "audit", "schedules", "runs",
-    "summaries", "study", "workspace", "environment", "doctor", "queueing", "processes", "jobs",
-    "study_jobs",
-    "prediction", "evaluation", "image_store", "reporting", "checkpoints",
+    "history", "summaries", "study", "workspace", "environment", "doctor", "queueing",
+    "processes", "jobs", "study_jobs", "prediction", "evaluation", "image_store", "reporting",
+    "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "models", "training", "rate_finder", "serving", "worker", "study_cluster",
     "study_worker", "run_commands", "study_commands", "__main__", "demo_model",

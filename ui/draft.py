@@ -54,6 +54,12 @@ def put_setting(section_name: str, name: str, value: Any) -> None:  # noqa: ANN4
     st.session_state[_setting_key(section_name, name)] = value
 
 
+def hand_over(section_name: str, name: str, value: Any) -> None:  # noqa: ANN401 - any plain type
+    """Change one setting whose widget is drawn already: noted here, taken as the page starts."""
+    st.session_state["setting to change"] = (section_name, name, value)
+    st.rerun()
+
+
 def describe_input(config: RunConfig) -> str:
     """What of the images is used and how it is changed, in a line."""
     region = {"off": "whole pictures", "automatic": "the scan area", "box": "a box of each picture"}

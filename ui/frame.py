@@ -8,10 +8,10 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from polyp_core import words
+from polyp_core import queueing, words, workspace
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
-from ui.readers import find_active_run
+from ui.readers import name_run
 from ui.words import escape
 
 PAGES = (
@@ -31,7 +31,8 @@ def begin_page(title: str) -> None:
         for path, name, page_icon in PAGES:
             st.page_link(path, label=name, icon=page_icon, width="stretch")
         st.space("small")
-        _show_running_run(title)
+        if title != "Train":  # which shows it anyway
+            _show_running_run()
         st.caption(
             ":material/lock: Nothing leaves this computer: images, models and results stay in its "
             "folders."
@@ -77,12 +78,11 @@ def _draw_icon() -> Image.Image:
     return Image.fromarray(icon)
 
 
-def _show_running_run(title: str) -> None:
-    run = find_active_run()
-    if run is not None and title != "Train":
-        status = run.read_status()
+def _show_running_run() -> None:
+    for run, status in queueing.list_active_runs(workspace.get_queue_dir())[:1]:
+        does = "is at work" if status["state"] == "running" else "waits"
         st.info(
-            f"**{escape(run.name)}** is training. {escape(status['message'])}",
+            f"**{escape(name_run(run))}** {does}. {escape(str(status['message']))}",
             icon=":material/model_training:",
         )
         st.page_link("pages/train.py", label="Watch it", icon=":material/visibility:")

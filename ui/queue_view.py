@@ -1,5 +1,7 @@
 """What trains and what waits, the same for everybody who looks."""
 
+from typing import Any
+
 import streamlit as st
 
 from polyp_core import jobs, queueing, workspace
@@ -11,8 +13,8 @@ from ui.words import escape
 _LOOK_EVERY_S = 2.0
 
 
-def list_active_runs() -> list[Run]:
-    """The runs that train, then those that wait, whoever started them."""
+def list_active_runs() -> list[tuple[Run, dict[str, Any]]]:
+    """The runs that train, then those that wait, whoever started them, each with its status."""
     return queueing.list_active_runs(workspace.get_queue_dir())
 
 
@@ -21,33 +23,43 @@ def is_listed(run: Run) -> bool:
     return run.directory.parent.absolute() == workspace.get_runs_dir().absolute()
 
 
-@st.fragment(run_every=_LOOK_EVERY_S)
-def watch_queue(shown: Run | None) -> None:
-    """What trains and waits besides the run that is shown; redraws the page when that changes."""
-    active = list_active_runs()
-    names = [run.name for run in active]
-    known = st.session_state.get("active runs")
-    st.session_state["active runs"] = names
-    if known is not None and set(known) != set(names):
-        st.rerun()
-    num_waiting = sum(run.read_status()["state"] == "queued" for run in active)
-    is_all_seen = shown is not None and names == [shown.name]
-    if not active or is_all_seen:
-        return
-    with st.container(border=True):
+def watch_queue(shown: Run | None, active: list[tuple[Run, dict[str, Any]]]) -> None:
+    """What trains and waits besides the run that is shown; redraws the page when that changes.
+
+    Args:
+        shown: The run that is shown, if any.
+        active: As `list_active_runs` gave them a moment ago.
+    """
+    st.fragment(_show_queue, run_every=_LOOK_EVERY_S)(shown, [active])
+
+
+def _show_queue(shown: Run | None, read: list[list[tuple[Run, dict[str, Any]]]]) -> None:
+    """`read` holds the active runs for the first time this is drawn; they are taken out."""
+    with errors():
+        active = read.pop() if read else list_active_runs()
+        names = [run.name for run, _ in active]
+        known = st.session_state.get("active runs")
+        st.session_state["active runs"] = names
+        if known is not None and set(known) != set(names):
+            st.rerun()
+        is_all_seen = shown is not None and names == [shown.name]
+        if not active or is_all_seen:
+            return
+        num_waiting = sum(status["state"] == "queued" for _, status in active)
         num_working = len(active) - num_waiting
-        waiting = f", {num_waiting} waiting" if num_waiting else ""
-        st.markdown(f"**Queue:** {num_working} at work{waiting}")
-        for position, run in enumerate(active):
-            _show_place(run, position - num_working, num_waiting)
+        with st.container(border=True):
+            waiting = f", {num_waiting} waiting" if num_waiting else ""
+            st.markdown(f"**Queue:** {num_working} at work{waiting}")
+            for position, (run, status) in enumerate(active):
+                _show_place(run, status, position - num_working, num_waiting)
 
 
-def _show_place(run: Run, place: int, num_waiting: int) -> None:
+def _show_place(run: Run, status: dict[str, Any], place: int, num_waiting: int) -> None:
     """One line; `place` counts the waiting ones from 0 and is below 0 for one at work."""
     with st.container(horizontal=True, vertical_alignment="center"):
         icon = ":material/hourglass_empty:" if place >= 0 else ":material/model_training:"
         st.markdown(f"{icon} {escape(name_run(run))}", width="content")
-        st.caption(escape(str(run.read_status()["message"])), width="content")
+        st.caption(escape(str(status["message"])), width="content")
         st.space("stretch")
         if place >= 0:
             for direction, arrow, is_possible in (
@@ -64,16 +76,16 @@ def _show_place(run: Run, place: int, num_waiting: int) -> None:
         ):
             st.session_state["run"] = run.name
             st.rerun()
-        st.button(
-            "Cancel" if place >= 0 else "Stop", icon=":material/close:",
-            key=f"cancel {run.directory}", on_click=_cancel, args=(run,),
+        is_asked = run.path("stop").exists()
+        is_cancelled = st.button(
+            "Stopping …" if is_asked else "Cancel" if place >= 0 else "Stop",
+            icon=":material/close:", key=f"cancel {run.directory}", disabled=is_asked,
         )  # fmt: skip
+    if is_cancelled:  # below the line, where an error has room
+        with errors():
+            jobs.stop_run(run)
+            st.rerun()
 
 
 def _move(run: Run, earlier: bool) -> None:
     queueing.move_run(workspace.get_queue_dir(), run, earlier=earlier)
-
-
-def _cancel(run: Run) -> None:
-    with errors():
-        jobs.stop_run(run)

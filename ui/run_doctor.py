@@ -7,20 +7,22 @@ import streamlit as st
 
 from polyp_core import words
 from polyp_core.config import RunConfig
-from polyp_core.doctor import Diagnosis
-from polyp_core.doctor.checkup import examine_run
+from polyp_core.doctor import Diagnosis, diagnose, say_state
+from polyp_core.doctor.checkup import gather_facts
 from polyp_core.runs import Run
+from ui.draft import hand_over
 from ui.words import escape
 
 
 def show_doctor(run: Run, status: dict[str, Any], history: pd.DataFrame) -> None:
     """The gravest thing to say, with its evidence and one suggestion; the rest behind a click."""
-    if status["state"] == "queued":
+    if status["state"] == "queued" and history.empty:
         return
-    found, state = examine_run(run)
+    facts = gather_facts(run, status)
+    found = diagnose(history, facts)
     if not found:
         if not history.empty:
-            st.caption(f":material/stethoscope: {escape(state)}")
+            st.caption(f":material/stethoscope: {escape(say_state(history, facts))}")
         return
     _show_diagnosis(run, found[0])
     if len(found) > 1:
@@ -54,5 +56,5 @@ def use_settings(config: RunConfig) -> None:
 def _take_advice(run: Run, key: str, value: object) -> None:
     """This run's settings with one changed, for the next run."""
     section, _, name = key.partition(".")
-    st.session_state["advice"] = (section, name, value)
-    use_settings(run.read_config())
+    st.session_state["settings to load"] = run.read_config().to_dict()
+    hand_over(section, name, value)

@@ -1,5 +1,7 @@
 """What a run looks like: curves, the last batch, how validation is sorted, milestones."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -48,12 +50,12 @@ def _find_majority(history: pd.DataFrame) -> tuple[float, str] | None:
     return max(positive, negative) / (positive + negative), "always the same class"
 
 
-def show_images(run: Run, config: RunConfig, history: pd.DataFrame) -> None:
+def show_images(run: Run, status: dict[str, Any], config: RunConfig, history: pd.DataFrame) -> None:
     """What the network saw last, and how validation is sorted."""
     batch, confusion = st.columns(2, gap="medium")
     names, colours = run.read_class_names(), get_class_colours()
     with batch:
-        _show_batch(run, names, colours)
+        _show_batch(run, status.get("batch_labels", []), names, colours)
     with confusion:
         counted = history.dropna(subset="val_tp")
         if counted.empty:
@@ -73,9 +75,10 @@ def show_images(run: Run, config: RunConfig, history: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _show_batch(run: Run, names: tuple[str, str], colours: tuple[str, str]) -> None:
+def _show_batch(
+    run: Run, labels: list[int], names: tuple[str, str], colours: tuple[str, str]
+) -> None:
     """The strip that the worker drew, each picture under a bar in the colour of its class."""
-    labels = run.read_status().get("batch_labels", [])
     try:
         strip = cv2.imdecode(
             np.frombuffer(run.path("batch.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR
@@ -93,9 +96,11 @@ def _show_batch(run: Run, names: tuple[str, str], colours: tuple[str, str]) -> N
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _PER_ROW)
     rows = [np.concatenate(tiles[i : i + _PER_ROW], 1) for i in range(0, len(tiles), _PER_ROW)]
     shown = np.concatenate(rows)
-    st.caption(
-        f"A batch as the network saw it: :orange[■] {escape(names[1])}, :blue[■] {escape(names[0])}"
+    negative, positive = (
+        f':gray[■]{{foreground="{colour}"}} {escape(name)}'
+        for colour, name in zip(colours, names, strict=True)
     )
+    st.caption(f"A batch as the network saw it: {positive}, {negative}")
     st.image(
         cv2.imencode(".png", shown)[1].tobytes(), width="stretch", output_format="PNG",
         alt="The last batch of training images, augmented",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -10,7 +11,7 @@ import streamlit as st
 from polyp_core import jobs, words
 from polyp_core.config import RunConfig
 from polyp_core.environment import list_changes
-from polyp_core.runs import FINAL_STATES, RESUMABLE_STATES, Run
+from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.schedules import find_kept_epoch
 from ui.draft import list_changes as list_setting_changes
 from ui.frame import errors, show_notice, show_problem
@@ -37,62 +38,91 @@ _ENDED = {
 }
 
 
-def show_run(run: Run) -> None:
-    """A run's state, bars, curves, the doctor's word and its outcome.
+def show_run(run: Run, status: dict[str, Any]) -> None:
+    """A run's state, bars, curves, the doctor's word and its outcome, or what is wrong with it.
 
-    Raises:
-        RunError: If its files are damaged.
+    Args:
+        run: To be shown.
+        status: Of it, as it was read a moment ago.
     """
-    run.read_config()
-    is_live = run.read_status()["state"] not in FINAL_STATES
-    st.fragment(_show_progress, run_every=1.0 if is_live else None)(run, is_live)
+    is_live = status["state"] not in FINAL_STATES
+    st.fragment(_show_progress, run_every=1.0 if is_live else None)(run, is_live, [status])
 
 
-def _show_progress(run: Run, is_live: bool) -> None:
-    """Asks for a full rerun once the state becomes final."""
-    status, history, config = run.read_status(), run.read_history(), run.read_config()
-    if is_live and status["state"] in FINAL_STATES:
-        st.rerun()
-    _show_head(run, status, config, history, is_live)
-    if is_live:
-        _show_bars(status, config.training.epochs)
-    else:
-        _show_outcome(run, status)
-        _offer_other_versions(run)
-    show_doctor(run, status, history)
-    show_curves(run, config, history)
-    show_images(run, config, history)
-    show_milestones(run, config)
-    if not is_live:
-        _show_details(run, config)
+def _show_progress(run: Run, is_live: bool, read: list[dict[str, Any]]) -> None:
+    """Asks for a full rerun once the state becomes final.
+
+    Args:
+        run: To be shown.
+        is_live: Whether it had not ended when the page was drawn.
+        read: Its status, for the first time this is drawn; it is taken out.
+    """
+    with errors():
+        status = read.pop() if read else run.read_status()
+        if is_live and status["state"] in FINAL_STATES:
+            st.rerun()
+        config, history = run.read_config(), run.read_history()
+        act = _show_head(run, status, config, history)
+        if act is not None:  # below the head, where an error has room
+            act()
+        if is_live:
+            _show_bars(status, len(history), config.training.epochs)
+        else:
+            _show_outcome(run, status, config)
+            _offer_other_versions(run)
+        show_doctor(run, status, history)
+        show_curves(run, config, history)
+        show_images(run, status, config, history)
+        show_milestones(run, config)
+        if not is_live:
+            _show_details(run, status, config)
 
 
 def _show_head(
-    run: Run, status: dict[str, Any], config: RunConfig, history: pd.DataFrame, is_live: bool
-) -> None:
-    icon, colour = _STATES[status["state"]]
+    run: Run, status: dict[str, Any], config: RunConfig, history: pd.DataFrame
+) -> Callable[[], None] | None:
+    """Name, state and buttons.
+
+    Returns:
+        What the pressed button asks for. Not a callback: in a fragment an error of a callback
+        stands in place of the page's title.
+    """
+    act, state = None, status["state"]
+    icon, colour = _STATES[state]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(escape(name_run(run)), anchor=False, width="content")
-        st.badge(status["state"].capitalize(), icon=icon, color=colour)
+        st.badge(state.capitalize(), icon=icon, color=colour)
         st.space("stretch")
-        is_resumable = status["state"] in RESUMABLE_STATES
-        if not history.empty and (status["state"] == "running" or is_resumable):
-            kept = find_kept_epoch(config.training, history)
+        if not history.empty and (state == "running" or state in RESUMABLE_STATES):
+            is_asked = state == "running" and run.path("finish").exists()
             if st.button(
-                "Finish now", icon=":material/flag:", key=f"finish {run.name}",
-                help=f"End training and make a model of epoch {kept}, which is kept so far. The "
-                "run is finished then and cannot be resumed.",
+                "Finishing …" if is_asked else "Finish now", icon=":material/flag:",
+                key=f"finish {run.name}", disabled=is_asked, help=_explain_finish(config, history),
             ):  # fmt: skip
-                _start_again(run, jobs.finish_run)
-        if is_live:
-            st.button(
-                "Stop", icon=":material/stop:", on_click=_stop, args=(run,), key=f"stop {run.name}",
+                act = partial(_start_again, run, jobs.finish_run)
+        if state in ACTIVE_STATES:
+            is_asked = run.path("stop").exists()
+            if st.button(
+                "Stopping …" if is_asked else "Stop", icon=":material/stop:",
+                key=f"stop {run.name}", disabled=is_asked,
                 help="Stops within two seconds and keeps everything; Resume goes on exactly there.",
-            )  # fmt: skip
-        elif is_resumable and st.button(
+            ):  # fmt: skip
+                act = partial(_stop, run)
+        elif state in RESUMABLE_STATES and st.button(
             "Resume", icon=":material/resume:", type="primary", key=f"resume {run.name}"
         ):
-            _start_again(run, jobs.resume_run)
+            act = partial(_start_again, run, jobs.resume_run)
+    return act
+
+
+def _explain_finish(config: RunConfig, history: pd.DataFrame) -> str:
+    what = "the last epoch"
+    if config.training.keep == "best":
+        what = f"the best epoch (so far epoch {find_kept_epoch(config.training, history)})"
+    return (
+        f"Trains an epoch that is under way to its end, then makes a model of {what}. The run is "
+        "finished then and cannot be resumed."
+    )
 
 
 def _offer_other_versions(run: Run) -> None:
@@ -103,16 +133,24 @@ def _offer_other_versions(run: Run) -> None:
         _start_again(run, _accept_changes)
 
 
-def _show_bars(status: dict[str, Any], num_epochs: int) -> None:
-    """A bar for the whole run and one for the epoch; their places stand from the start."""
-    epoch, step, steps = (status.get(name, default) for name, default in
-                          (("epoch", 1), ("step", 0), ("steps", 1)))  # fmt: skip
-    done = (epoch - 1 + step / steps) / num_epochs
+def _show_bars(status: dict[str, Any], num_done: int, num_epochs: int) -> None:
+    """A bar for the whole run and one for the epoch; their places stand from the start.
+
+    Args:
+        status: Of the run; a worker that waits or starts knows no step yet.
+        num_done: Epochs in the history.
+        num_epochs: Of the whole run.
+    """
+    part, where = 0.0, f"{num_done} of {words.say_number(num_epochs, 'epoch')} done"
+    if "step" in status:
+        epoch, step, steps = status["epoch"], status["step"], status["steps"]
+        num_done, part = epoch - 1, step / steps
+        where = f"Step {step} of {steps} in epoch {epoch}"
     text = str(status["message"])
     if "images_per_s" in status:
         text += f" · {words.say_duration(status['remaining_s'])} left"
-    st.progress(min(done, 1.0), text=escape(text))
-    st.progress(min(step / steps, 1.0), text=f"Step {step} of {steps} in epoch {epoch}")
+    st.progress(min((num_done + part) / num_epochs, 1.0), text=escape(text))
+    st.progress(min(part, 1.0), text=where)
     facts = []
     if "images_per_s" in status:
         facts.append(f"{status['images_per_s']:.0f} images/s")
@@ -125,7 +163,7 @@ def _show_bars(status: dict[str, Any], num_epochs: int) -> None:
     st.caption(" · ".join(facts) or "Starting …")
 
 
-def _show_outcome(run: Run, status: dict[str, Any]) -> None:
+def _show_outcome(run: Run, status: dict[str, Any], config: RunConfig) -> None:
     """What came of a run that has ended."""
     metrics, state = run.read_metrics(), status["state"]
     if state == "finished" and metrics is not None:
@@ -135,7 +173,7 @@ def _show_outcome(run: Run, status: dict[str, Any]) -> None:
                 st.metric(name.capitalize(), words.say_percent(level[name]), border=True)
             st.metric("AUC", words.say_auc(level["auc"]), border=True)
         st.write(f"Validation: {words.say_worth(level, unit)}. {words.say_doubt(level)}")
-        if run.read_config().training.keep == "best":
+        if config.training.keep == "best":
             st.caption(
                 "The best epoch was chosen on these same images, so the number leans to the good "
                 "side."
@@ -152,7 +190,7 @@ def _show_outcome(run: Run, status: dict[str, Any]) -> None:
         show(f"{text} Every finished epoch is kept; Resume goes on exactly there.", icon=icon)
 
 
-def _show_details(run: Run, config: RunConfig) -> None:
+def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:
     changes = list_setting_changes(config)
     with st.expander("Settings and log", icon=":material/description:", key=f"details {run.name}"):
         st.caption(
@@ -171,7 +209,7 @@ def _show_details(run: Run, config: RunConfig) -> None:
         packages = environment.get("packages", {})
         versions = ", ".join(f"{name} {version}" for name, version in packages.items())
         st.caption(f"Trained with {escape(versions)}")
-        timings = run.read_status().get("timings", {})
+        timings = status.get("timings", {})
         if timings:
             said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in timings.items())
             st.caption(f"The start took: {escape(said)}")
@@ -185,6 +223,7 @@ def _show_details(run: Run, config: RunConfig) -> None:
 def _stop(run: Run) -> None:
     with errors():
         jobs.stop_run(run)
+        st.rerun()
 
 
 def _start_again(run: Run, start: Callable[[Run], None]) -> None:

@@ -37,22 +37,21 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def take_settings() -> None:
-    """Take settings that were handed over, from a file, a run or the doctor.
+    """Take settings that were handed over, from a file, a run, the doctor or the search for a rate.
 
     To be called before the widgets are drawn.
     """
     values = st.session_state.pop("settings to load", None)
-    advice = st.session_state.pop("advice", None)
-    if values is None:
-        return
+    change = st.session_state.pop("setting to change", None)
     try:
-        load_settings(RunConfig.from_dict(values))
+        if values is not None:
+            load_settings(RunConfig.from_dict(values))
+            st.toast("The settings stand in the form for the next run.", icon=":material/tune:")
     except (ConfigError, TypeError) as error:
         show_problem(f"These settings cannot be used. {error}")
         return
-    if advice is not None:
-        put_setting(*advice)
-    st.toast("The settings stand in the form for the next run.", icon=":material/tune:")
+    if change is not None:
+        put_setting(*change)
 
 
 def show_form(index: Index, *, is_busy: bool) -> None:
@@ -180,7 +179,7 @@ def _show_start(draft: RunConfig, index: Index, *, is_busy: bool) -> None:
             run = jobs.start_run(draft, index, workspace.get_runs_dir())
             jobs.wait_for_worker(run)
         if is_busy:
-            st.toast(f"{run.name} waits for its turn.", icon=":material/hourglass_empty:")
+            st.toast(f"{escape(run.name)} waits for its turn.", icon=":material/hourglass_empty:")
         else:
             st.session_state["run"] = run.name
         st.rerun()

@@ -1,5 +1,7 @@
 """Studies on the screen: the same training over folds and seeds, and what they say together."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +13,7 @@ from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES
 from polyp_core.study import Study, list_studies
-from polyp_core.study_jobs import resume_study, start_study, stop_study
+from polyp_core.study_jobs import list_changes, resume_study, start_study, stop_study
 from ui import charts, training_charts
 from ui.draft import get_draft, get_preset_name
 from ui.frame import errors, show_notice, show_problem
@@ -99,33 +101,27 @@ def _say_cost(num_members: int, num_folds: int, index: Index) -> str:
 
 
 def _show_study(study: Study, is_live: bool) -> None:
-    status, plan = study.read_status(), study.read_plan()
-    if is_live and status["state"] in FINAL_STATES:
-        st.rerun()
-    _show_head(study, status, plan, is_live)
-    if status["state"] == "failed":
-        show_problem(str(status["message"]))
-    members, metrics = study.read_members(), study.read_metrics()
-    if metrics is not None:
-        _show_numbers(metrics)
-    _show_curves(study)
-    st.dataframe(_tabulate(members), hide_index=True, key=f"members {study.name}")
-    has_ensemble = study.ensemble.path("serving.tflite").is_file()
-    if status["state"] == "finished" and has_ensemble and st.button(
-        "Classify images with all members together", icon=":material/arrow_forward:"
-    ):  # fmt: skip
-        st.session_state["run to predict with"] = str(study.ensemble.directory.absolute())
-        st.switch_page("pages/predict.py")
-    if metrics is not None:
-        predictions = study.read_predictions().to_csv(index=False)
-        st.download_button(
-            "Download predictions", predictions, f"{study.name}-predictions.csv", "text/csv",
-            icon=":material/download:", on_click="ignore", key=f"predictions {study.name}",
-        )  # fmt: skip
-        show_notice()
+    with errors():  # such as of a study that somebody has deleted
+        status, plan = study.read_status(), study.read_plan()
+        if is_live and status["state"] in FINAL_STATES:
+            st.rerun()
+        act = _show_head(study, status, plan, is_live)
+        if act is not None:
+            with errors():
+                act()
+        if is_live:
+            _show_bar(status, len(study.members))
+        elif status["state"] in RESUMABLE_STATES:
+            _show_problem(study, status)
+        _show_members(study)
+        if not is_live:
+            _show_outcome(study, status["state"])
 
 
-def _show_head(study: Study, status: dict[str, Any], plan: dict[str, Any], is_live: bool) -> None:
+def _show_head(
+    study: Study, status: dict[str, Any], plan: dict[str, Any], is_live: bool
+) -> Callable[[], None] | None:
+    """The study's name and state, and its button; what to do if that was pressed."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{escape(study.name)}**", width="content")
         st.badge(status["state"].capitalize(), color="primary" if is_live else "gray")
@@ -136,20 +132,68 @@ def _show_head(study: Study, status: dict[str, Any], plan: dict[str, Any], is_li
         )
         st.space("stretch")
         if is_live and st.button("Stop", icon=":material/stop:", key=f"stop study {study.name}"):
-            with errors():
-                stop_study(study)
-        elif status["state"] in RESUMABLE_STATES and st.button(
+            return partial(stop_study, study)
+        if status["state"] in RESUMABLE_STATES and st.button(
             "Resume", icon=":material/resume:", key=f"resume study {study.name}"
         ):
-            with errors():
-                resume_study(study)
-                st.rerun()
-    if is_live:
-        done, total = status.get("num_finished", 0), status.get("num_members", folds * seeds)
-        text = str(status["message"])
-        if status.get("remaining_s"):
-            text += f" · {words.say_duration(status['remaining_s'])} left"
-        st.progress(done / total, text=escape(text))
+            return partial(_resume, study)
+    return None
+
+
+def _show_bar(status: dict[str, Any], num_members: int) -> None:
+    text = str(status["message"])
+    if status.get("remaining_s"):
+        text += f" · {words.say_duration(status['remaining_s'])} left"
+    st.progress(status.get("num_finished", 0) / num_members, text=escape(text))
+
+
+def _show_problem(study: Study, status: dict[str, Any]) -> None:
+    """Why a study has failed; and a choice where it was started with other versions."""
+    message = str(status["message"]) if status["state"] == "failed" else ""
+    if message:
+        show_problem(message)
+    # On a cluster it is the computer of a member that refuses, and it does so in the message.
+    is_refused = "--accept-changes" in message
+    is_refused |= st.session_state.get("other versions of study") == study.name
+    if is_refused and st.button("Resume all the same", key=f"accept study {study.name}"):
+        with errors():
+            _resume(study, accept_changes=True)
+
+
+def _resume(study: Study, *, accept_changes: bool = False) -> None:
+    """Start the study's worker again, and redraw; where versions have changed, offer a choice."""
+    is_refused = not accept_changes and bool(list_changes(study))
+    st.session_state["other versions of study"] = study.name if is_refused else None
+    resume_study(study, accept_changes=accept_changes)
+    st.rerun()
+
+
+def _show_members(study: Study) -> None:
+    histories = [member.run.read_history() for member in study.members]
+    metrics = study.read_metrics()
+    if metrics is not None:
+        _show_numbers(metrics)
+    _show_curves(study, [history for history in histories if not history.empty])
+    table = _tabulate(study.read_members(histories))
+    st.dataframe(table, hide_index=True, key=f"members {study.name}")
+
+
+def _show_outcome(study: Study, state: str) -> None:
+    """What can be done with a study that has ended."""
+    has_ensemble = study.ensemble.path("serving.tflite").is_file()
+    if state == "finished" and has_ensemble and st.button(
+        "Classify images with all members together", icon=":material/arrow_forward:"
+    ):  # fmt: skip
+        st.session_state["run to predict with"] = str(study.ensemble.directory.absolute())
+        st.switch_page("pages/predict.py")
+    try:
+        predictions = study.files.path("predictions.csv").read_bytes()
+    except OSError:  # none yet
+        return
+    st.download_button(
+        "Download predictions", predictions, f"{study.name}-predictions.csv", "text/csv",
+        icon=":material/download:", on_click="ignore", key=f"predictions {study.name}",
+    )  # fmt: skip
 
 
 def _show_numbers(metrics: dict[str, Any]) -> None:
@@ -175,6 +219,7 @@ def _show_numbers(metrics: dict[str, Any]) -> None:
         )
     if metrics.get("caution"):
         st.caption(escape(metrics["caution"]))
+    show_notice()
 
 
 def _say_spread(spread: dict[str, Any], name: str) -> str:
@@ -188,10 +233,8 @@ def _say_spread(spread: dict[str, Any], name: str) -> str:
     return f"members {round(100 * spread['mean'])}{deviation} %"
 
 
-def _show_curves(study: Study) -> None:
+def _show_curves(study: Study, histories: list[pd.DataFrame]) -> None:
     """The members' validation curves as a band."""
-    histories = [member.run.read_history() for member in study.members]
-    histories = [history for history in histories if not history.empty]
     if not histories:
         return
     num_epochs = study.read_config().training.epochs

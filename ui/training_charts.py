@@ -155,17 +155,27 @@ def draw_rates(
             line={"color": colour, "width": width},
             hovertemplate="rate %{x:.1e}: loss %{y:.3f}<extra></extra>",
         )
-    for rate, name, dash in ((current, "now", "dot"), (suggested, "suggested", "solid")):
-        if rate:
-            figure.add_vline(
-                x=rate,
-                line={"color": accent if name == "suggested" else grey, "dash": dash},
-                annotation={"text": f"{name} {rate:g}", "font": {"size": 12}},
-            )
+    marks = [(current, "now", grey, "dot", "left")]
+    if suggested:
+        sides = ("right", "left") if current <= suggested else ("left", "right")
+        marks = [
+            (current, "now", grey, "dot", sides[0]),
+            (suggested, "suggested", accent, "solid", sides[1]),
+        ]
+    for rate, name, colour, dash, side in marks:
+        figure.add_vline(x=rate, line={"color": colour, "dash": dash})
+        # On a logarithmic axis a line stands at the value itself, a text at its logarithm.
+        figure.add_annotation(
+            x=np.log10(rate), y=1, yref="paper", yanchor="bottom", text=f"{name} {rate:g}",
+            font={"size": 12, "color": colour}, showarrow=False, xanchor=side,
+        )  # fmt: skip
     figure.update_layout(
         get_layout(is_dark), height=230, showlegend=False, margin={"l": 0, "r": 8, "t": 24, "b": 0}
     )
-    figure.update_xaxes(title="Learning rate", type="log", exponentformat="power")
+    lowest = min(-6.2, np.log10(current) - 0.2)  # what a search sweeps, with room for the texts
+    figure.update_xaxes(
+        title="Learning rate", type="log", range=[lowest, 0.8], exponentformat="power"
+    )
     figure.update_yaxes(title="Loss (cross-entropy)")
     return figure
 

@@ -54,7 +54,7 @@ def test_other_versions_are_named_and_refused(run):
         check_unchanged(run)
     assert str(raised.value) == (
         f"Run 'one' was started with other versions (polyp_core 0.1.0 → {__version__}, {keras}), "
-        "so the rest might differ from an unbroken run. Expected the same. Install those, or "
+        "so the rest might differ from an unbroken run. Expected the same. Go back to those, or "
         "resume all the same (--accept-changes): it is noted in the run's environment.json."
     )
 

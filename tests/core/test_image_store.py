@@ -1,5 +1,6 @@
 import os
 import threading
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from filelock import FileLock
 from polyp_core import dicom, image_store
 from polyp_core.config import DataConfig, ModelConfig, RunConfig
 from polyp_core.dataset import read_index
-from polyp_core.errors import DatasetError
+from polyp_core.errors import ConfigError, DatasetError
 from polyp_core.image_store import get_limit_bytes, open_images
 from polyp_core.images import decode_image, fit_image
 from tests.core.dicom_files import RAMP, write_dicom
@@ -228,6 +229,97 @@ def test_what_a_killed_worker_left_is_cleared_but_not_what_another_one_writes(in
     with FileLock(folder / "busy.lock"):
         open_images(index, CONFIG, cache_dir)
         assert [path.name for path in list_files(cache_dir, ".part")] == ["busy.part"]
+
+
+def test_what_is_in_use_counts_even_where_it_cannot_be_deleted(index, cache_dir, monkeypatch):
+    monkeypatch.setenv("POLYP_CACHE_GB", str(2.1 * SIZE_BYTES / 1e9))
+    for number, size in enumerate((32, 31)):
+        open_images(index, CONFIG.with_settings([f"model.image_size_px={size}"]), cache_dir)
+        (newest,) = [path for path in list_files(cache_dir) if path.stat().st_mtime > 10]
+        os.utime(newest, (number, number))
+    oldest, newer = sorted(list_files(cache_dir), key=lambda path: path.stat().st_mtime)
+    with FileLock(oldest.with_suffix(".lock")):  # somebody is just opening it
+        open_images(index, CONFIG.with_settings(["model.image_size_px=30"]), cache_dir)
+    assert (oldest.exists(), newer.exists()) == (True, False)
+
+
+def fill_disk(monkeypatch, cache_dir, free_bytes):
+    """A disk with so much room, whose every decoded file gives a megabyte back when it goes."""
+    usage, before = namedtuple("Usage", "total used free"), len(list_files(cache_dir))
+
+    def measure(folder):
+        assert folder == cache_dir / "decoded"
+        num_deleted = before - len(list_files(cache_dir))
+        return usage(0, 0, free_bytes + num_deleted * 1_000_000)
+
+    monkeypatch.setattr(image_store.shutil, "disk_usage", measure)
+
+
+def test_the_least_recently_used_goes_when_the_disk_has_no_room(index, cache_dir, monkeypatch):
+    configs = [CONFIG.with_settings([f"model.image_size_px={size}"]) for size in (31, 30)]
+    open_images(index, configs[0], cache_dir)
+    (old,) = list_files(cache_dir)
+    os.utime(old, (1, 1))
+    open_images(index, configs[1], cache_dir)
+    (new,) = set(list_files(cache_dir)) - {old}
+    fill_disk(monkeypatch, cache_dir, SIZE_BYTES - 1)
+    open_images(index, CONFIG, cache_dir)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_nothing_goes_while_the_disk_has_room(index, cache_dir, monkeypatch):
+    open_images(index, CONFIG.with_settings(["model.image_size_px=31"]), cache_dir)
+    fill_disk(monkeypatch, cache_dir, SIZE_BYTES)
+    open_images(index, CONFIG, cache_dir)
+    assert len(list_files(cache_dir)) == 2
+
+
+def damage_end(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def damage_start(path):
+    with path.open("r+b") as file:
+        file.write(b"\0" * 80)
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_end, damage_start, lambda path: os.truncate(path, 0)],
+    ids=["cut off", "overwritten", "empty"],
+)  # fmt: skip
+def test_what_is_damaged_is_decoded_anew(index, cache_dir, damage):
+    expected = np.array(open_images(index, CONFIG, cache_dir))
+    (path,) = list_files(cache_dir)
+    damage(path)
+    assert np.array_equal(open_images(index, CONFIG, cache_dir), expected)
+    assert list_files(cache_dir) == [path]
+
+
+@pytest.mark.parametrize("package", ["pillow", "pydicom", "opencv-python-headless"])
+def test_another_version_of_what_decodes_is_decoded_apart(index, cache_dir, monkeypatch, package):
+    open_images(index, CONFIG, cache_dir)
+    known = image_store.version
+    monkeypatch.setattr(
+        image_store, "version", lambda name: "0.1" if name == package else known(name)
+    )
+    open_images(index, CONFIG, cache_dir)
+    assert len(list_files(cache_dir)) == 2
+
+
+def test_a_decoder_of_another_name_has_no_version():
+    assert image_store._find_version("not-installed-at-all") == ""
+
+
+@pytest.mark.parametrize("text", ["much", "", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_number_is_told(index, cache_dir, monkeypatch, text):
+    monkeypatch.setenv("POLYP_CACHE_GB", text)
+    with pytest.raises(ConfigError) as raised:
+        open_images(index, CONFIG, cache_dir)
+    assert str(raised.value) == (
+        "The limit of the decoded images cannot be used. Expected a number of gigabytes, 0 or "
+        "more. Set the environment variable POLYP_CACHE_GB to one, such as 20, or leave it out. "
+        f"Received: POLYP_CACHE_GB={text!r}"
+    )
 
 
 def test_the_limit_is_twenty_gigabytes_unless_it_is_set(monkeypatch):

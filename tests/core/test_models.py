@@ -185,3 +185,14 @@ def test_arrays_of_another_network_are_refused():
             "epoch-00001.npz does not fit the network of this version. Expected the shapes that "
             "were written. Resume with the version that wrote it, or train anew."
         )
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adamw", "sgd"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_every_optimizer_takes_a_step_with_and_without_weight_decay(optimizer, weight_decay):
+    model = make_small(optimizer=optimizer, weight_decay=weight_decay)
+    before = copy_arrays(model.trainable_variables)
+    train_a_step(model)
+    after = copy_arrays(model.trainable_variables)
+    assert not all(map(np.array_equal, before, after))
+    assert (model.optimizer.weight_decay or 0.0) == weight_decay

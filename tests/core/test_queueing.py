@@ -1,6 +1,7 @@
 import json
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
@@ -187,6 +188,69 @@ def test_a_damaged_ticket_is_thrown_away(queue_dir, make_run, text):
     (queue_dir / "bad.json").write_text(text)
     assert name_order(queue_dir) == ["good"]
     assert not (queue_dir / "bad.json").exists()
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Makes reading or deleting the files of one name fail, as Windows does while others use it."""
+
+    def refuse_(method, name):
+        known = getattr(Path, method)
+
+        def call(path, *args, **kwargs):
+            if path.name == name:
+                raise PermissionError(13, "in use")
+            return known(path, *args, **kwargs)
+
+        monkeypatch.setattr(Path, method, call)
+
+    return refuse_
+
+
+def test_a_ticket_that_cannot_be_read_now_is_passed_over_and_kept(
+    queue_dir, make_run, refuse, monkeypatch
+):
+    make_run("first")
+    (path,) = queue_dir.glob("*.json")
+    make_run("second")
+    for method in ("read_text", "read_bytes"):
+        refuse(method, path.name)
+    assert name_order(queue_dir) == ["second"]
+    monkeypatch.undo()
+    assert [ticket.run.name for ticket in list_tickets(queue_dir)] == ["first", "second"]
+
+
+def test_a_ticket_that_goes_while_it_is_looked_at_is_passed_over(queue_dir, make_run, monkeypatch):
+    first, _ = make_run("first"), make_run("second")
+    known = queueing._read_ticket
+
+    def read(path):
+        remove_ticket(queue_dir, first)  # its worker ends at this very moment
+        return known(path)
+
+    monkeypatch.setattr(queueing, "_read_ticket", read)
+    assert name_order(queue_dir) == ["second"]
+
+
+def test_a_ticket_that_cannot_be_deleted_now_is_deleted_at_a_later_look(
+    queue_dir, make_run, refuse, monkeypatch
+):
+    run = make_run("ended", is_alive=False)
+    (path,) = queue_dir.glob("*.json")
+    path.write_text("{")
+    refuse("unlink", path.name)
+    assert name_order(queue_dir) == []
+    remove_ticket(queue_dir, run)
+    assert path.exists()
+    monkeypatch.undo()
+    assert list_tickets(queue_dir) == []
+    assert not path.exists()
+
+
+def test_a_new_ticket_is_not_asked_whether_its_worker_lives(queue_dir, make_run, monkeypatch):
+    make_run("new")
+    monkeypatch.setattr(Run, "is_alive", never)
+    assert name_order(queue_dir) == ["new"]
 
 
 def test_a_lost_ticket_is_written_anew_at_the_end(queue_dir, make_run):

@@ -140,8 +140,8 @@ def test_the_last_word_carries_the_summary_and_nothing_follows_it(run):
     run.cut_history(0)
     run.append_history(dict.fromkeys(HISTORY_COLUMNS, 0.5) | {"epoch": 1})
     reporter.report(remaining_s=30.0)
-    reporter.end("finished", "Finished")
-    reporter.end("stopped", "Stopped")
+    assert reporter.end("finished", "Finished")
+    assert not reporter.end("stopped", "Stopped")
     reporter.write(message="late")
     status = read(run)
     assert (status["state"], status["message"], status["remaining_s"]) == (
@@ -159,7 +159,7 @@ def test_the_last_word_finds_room_where_nothing_else_does(run, monkeypatch):
     write_json = Run.write_json
     monkeypatch.setattr(
         Run, "write_json",
-        lambda *args: (seen.append(run.path("reserve").exists()), write_json(*args))[1],
+        lambda *args, **how: (seen.append(run.path("reserve").exists()), write_json(*args))[1],
     )  # fmt: skip
     reporter.write(message="a")
     reporter.end("failed", "The disk is full")
@@ -168,14 +168,34 @@ def test_the_last_word_finds_room_where_nothing_else_does(run, monkeypatch):
 
 
 def test_a_last_word_that_cannot_be_written_is_no_second_error(run, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **how):
         raise OSError("full")
 
     reporter = Reporter(run)
     monkeypatch.setattr(Run, "write_json", refuse)
-    reporter.end("failed", "The disk is full")
+    assert not reporter.end("failed", "The disk is full")
     with pytest.raises(OSError, match="full"):
         Reporter(run).write()
+
+
+def test_a_waiting_run_writes_only_what_is_new(run):
+    reporter = Reporter(run)
+    reporter.report_waiting(2)
+    written = run.path("status.json").stat().st_mtime_ns
+    reporter._written_at = 0.0
+    reporter.report_waiting(2)
+    assert run.path("status.json").stat().st_mtime_ns == written
+    run.path("stop").touch()
+    with pytest.raises(WorkStopped):
+        reporter.report_waiting(2)
+
+
+def test_a_picture_of_a_batch_never_stands_beside_other_labels(run):
+    reporter = Reporter(run)
+    images = np.zeros((2, 16, 16, 1), np.uint8)
+    reporter.report(message="a")  # written just now
+    reporter.report(batch=(images, [1, 0]))
+    assert read(run)["batch_labels"] == [1, 0]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="shared memory is counted apart there alone")

@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from polyp_core.errors import RunError
-from polyp_core.runs import HISTORY_COLUMNS, Run, open_run, write_atomically
+from polyp_core.runs import HISTORY_COLUMNS, Run, open_run
 from tests.conftest import make_config
 
 
@@ -99,20 +99,6 @@ def test_open_refuses_settings_of_another_version(run):
         "The settings of run 'one' cannot be used: Unknown setting in 'training': warp_factor."
     )
     assert str(raised.value).endswith("Train anew with this version.")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-
-    def fail(temporary):
-        temporary.write_text("ha")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fail)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.txt"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems forbid such names")

@@ -118,7 +118,7 @@ def test_smoothing_is_a_centred_mean_that_is_shorter_at_the_ends():
     assert smooth_losses(np.array([3.0, 0.0, 0.0, 6.0])).tolist() == [1.5, 1.0, 2.0, 3.0]
 
 
-def test_the_suggested_rate_is_where_the_loss_falls_fastest():
+def test_the_suggested_rate_is_where_the_loss_has_come_half_the_way_down():
     """A fall like tanh around 10⁻³, then a break upwards near 1."""
     places = np.linspace(-6, 0, 80)
     losses = 0.7 - 0.3 * np.tanh(2 * (places + 3)) + 5 * np.maximum(0, places + 0.5) ** 2
@@ -137,3 +137,18 @@ def test_the_suggested_rate_is_where_the_loss_falls_fastest():
 )
 def test_nothing_is_suggested_where_the_loss_hardly_falls(losses):
     assert suggest_rate(np.geomspace(1e-6, 1, len(losses)), losses) is None
+
+
+def test_noise_alone_suggests_a_rate_in_one_of_twenty_sweeps_at_most():
+    rates = np.geomspace(1e-6, 1, 80)
+    noise = np.random.default_rng(0).normal(0.7, 0.1, (500, 80))
+    assert sum(suggest_rate(rates, losses) is not None for losses in noise) <= 25
+
+
+def test_a_fall_in_noise_is_found_near_its_middle():
+    places = np.linspace(-6, 0, 80)
+    fall = 0.7 - 0.15 * np.tanh(2 * (places + 3)) + 5 * np.maximum(0, places + 0.5) ** 2
+    noise = np.random.default_rng(0).normal(0, 0.1, (100, 80))
+    found = [suggest_rate(10.0**places, fall + each) for each in noise]
+    assert None not in found
+    assert 3e-4 <= min(found) <= max(found) <= 5e-3

@@ -27,10 +27,9 @@ def study(tmp_path, monkeypatch):
     return study
 
 
-def call_node(study, image_path, number=0):
-    return run_on_node(
-        str(study.directory), str(study.members[number].run.directory), str(image_path), 1.0
-    )
+def call_node(study, image_path, number=0, *, accept_changes=False):
+    run_dir = str(study.members[number].run.directory)
+    return run_on_node(str(study.directory), run_dir, str(image_path), 1.0, accept_changes)
 
 
 def test_a_node_that_does_not_see_the_study_or_the_images_says_so(study, tmp_path):
@@ -38,7 +37,7 @@ def test_a_node_that_does_not_see_the_study_or_the_images_says_so(study, tmp_pat
     unseen = study.members[1].run.path("config.json")
     advice = (
         "Expected a disk that all computers of the cluster see at the same path. Put the images "
-        "and the study (--studies) on one, or leave out --ray."
+        "and the study (--studies) on one, or train on this computer (--local)."
     )
     host = socket.gethostname()
     assert call_node(study, image_path, 1) == (
@@ -61,6 +60,20 @@ def test_a_worker_that_ends_without_a_word_is_told(study, monkeypatch):
         f"The worker on '{socket.gethostname()}' ended with code 1 without a word. Expected the "
         "packages of requirements-cluster.txt there. See worker.log of the run."
     )
+
+
+def test_a_node_of_other_versions_refuses_unless_that_is_accepted(study, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    run = study.members[0].run
+    run.write_json("environment.json", {"polyp_core": "0.0.1", "packages": {}})
+    run.write_json("status.json", {"state": "stopped", "message": "Stopped"})
+    refusal = call_node(study, Path(__file__))
+    assert refusal.startswith(
+        "Run 'fold-1-seed-0' was started with other versions (polyp_core 0.0.1 → "
+    )
+    assert "(--accept-changes)" in refusal
+    assert run.read_status()["state"] == "stopped"  # nothing was begun
+    assert "without a word" in call_node(study, Path(__file__), accept_changes=True)
 
 
 class RayError(Exception):
@@ -87,7 +100,7 @@ def test_a_cluster_that_is_not_there_is_told(study, monkeypatch):
     assert str(raised.value) == (
         "No Ray cluster can be used at 'here:1' (nobody answers). Expected the address of a "
         "running one, such as 'auto' on one of its computers or 'ray://HOST:10001'. Start one with "
-        "`ray start --head`, or leave out --ray."
+        "`ray start --head`, or train on this computer (--local)."
     )
 
 
@@ -95,14 +108,15 @@ def test_a_member_whose_computer_is_lost_is_a_problem_of_its_own(study, monkeypa
     def lose(reference):
         raise RayError("The node died.\nA long story.")
 
-    resources = {}
+    resources, given = {}, []
 
     class Task:
         def options(self, **values):
             resources.update(values)
             return self
 
-        def remote(self, *_):
+        def remote(self, *values):
+            given.extend(values)
             return "reference"
 
     is_ready = [False]
@@ -112,7 +126,12 @@ def test_a_member_whose_computer_is_lost_is_a_problem_of_its_own(study, monkeypa
         wait=lambda references, timeout: (references if is_ready[0] else [], []),
         get=lose,
     )
-    ask = connect(study)(study.members[0])
+    study.files.write_json("study.json", study.read_plan() | {"accept_changes": True})
+    member = study.members[0]
+    ask = connect(study)(member)
+    index = study.read_index()
+    image_path = str(index.folder / index.images["path"][0])
+    assert given == [str(study.directory), str(member.run.directory), image_path, 2.0, True]
     assert resources == {"num_cpus": 2.0, "num_gpus": 0.0, "max_retries": 0}
     assert ask() is None
     is_ready[0] = True

@@ -85,15 +85,33 @@ def test_a_study_that_is_not_there_is_told(tmp_path):
 def test_a_study_that_fails_ends_with_1_and_says_why(study, monkeypatch, capsys):
     study.files.write_json("status.json", {"state": "failed", "message": "First."})
 
-    def resume(resumed, num_workers, ray_address):
-        assert (resumed, num_workers, ray_address) == (study, 3, None)
-
-    monkeypatch.setattr(study_commands, "resume_study", resume)
+    asked = []
+    monkeypatch.setattr(
+        study_commands, "resume_study", lambda *given, **options: asked.append((given, options))
+    )
     arguments = ["--resume", study.name, "--studies", study.directory.parent, "--workers", 3]
     assert run_study(*arguments) == 1
+    assert asked == [((study, 3, None), {"is_local": False, "accept_changes": False})]
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == str(study.directory)
     assert printed.err.splitlines()[-1] == "The study is failed: First."
+
+
+def test_a_study_is_called_back_from_ray_and_may_go_on_with_other_versions(study, monkeypatch):
+    study.files.write_json("status.json", {"state": "failed", "message": "First."})
+    asked = []
+    monkeypatch.setattr(
+        study_commands, "resume_study", lambda *given, **options: asked.append((given, options))
+    )
+    arguments = ["--resume", study.directory, "--local", "--accept-changes"]
+    assert run_study(*arguments) == 1
+    assert asked == [((study, None, None), {"is_local": True, "accept_changes": True})]
+
+
+def test_here_and_on_ray_at_once_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        run_study("--resume", "mine", "--local", "--ray", "auto")
+    assert "argument --ray: not allowed with argument --local" in capsys.readouterr().err
 
 
 def test_ctrl_c_stops_the_study_and_waits_for_its_end(study, monkeypatch):

@@ -3,11 +3,12 @@ import importlib.util
 import pandas as pd
 import pytest
 
-from polyp_core import study_jobs
+from polyp_core import __version__, study_jobs
 from polyp_core.errors import ConfigError, DatasetError, RunError
-from polyp_core.study_jobs import check_ray, resume_study, stop_study
+from polyp_core.study_jobs import check_ray, list_changes, resume_study, stop_study
+from polyp_core.study_worker import prepare_member
 from tests.conftest import make_config
-from tests.core.studies import make_index, make_study
+from tests.core.studies import end_member, make_index, make_study
 
 
 @pytest.fixture
@@ -126,8 +127,8 @@ def test_ray_is_asked_for_before_anything_is_written(start, tmp_path, monkeypatc
         start(ray_address="auto")
     assert str(raised.value) == (
         "Ray is not installed, so no cluster can be used. Expected the package 'ray'. Install it "
-        "with `pip install -r requirements-cluster.txt`, or leave out --ray. Received: "
-        "ray_address='auto'"
+        "with `pip install -r requirements-cluster.txt`, or train on this computer (--local). "
+        "Received: ray_address='auto'"
     )
     assert not (tmp_path / "studies").exists()
     check_ray(None)
@@ -180,3 +181,83 @@ def test_resume_starts_a_worker_anew_and_may_change_how_many_work(start, monkeyp
     assert study.read_plan()["ray_address"] is None
     assert not study.files.path("stop").exists()
     assert study.read_status()["state"] == "queued"
+
+
+def stop(study, **plan):
+    """Let a study have been stopped, with another plan."""
+    study.files.write_json("status.json", {"state": "stopped", "message": "Stopped"})
+    study.files.write_json("study.json", study.read_plan() | plan)
+
+
+def test_a_study_on_ray_stays_there_until_it_is_called_back(start, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    study = start(ray_address="auto")
+    stop(study)
+    resume_study(study)
+    assert study.read_plan()["ray_address"] == "auto"
+    stop(study)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # Ray is gone
+    with pytest.raises(RunError, match=r"or train on this computer \(--local\)"):
+        resume_study(study)
+    resume_study(study, is_local=True)
+    assert study.read_plan()["ray_address"] is None
+
+
+def make_old(study, number=0, state="stopped"):
+    """Let a member have been started with another version, and be in a state."""
+    member = study.members[number]
+    prepare_member(study, member)
+    member.run.write_json("environment.json", {"polyp_core": "0.0.1", "packages": {}})
+    end_member(member, state)
+
+
+def test_a_study_of_another_version_is_resumed_only_if_that_is_accepted(start, monkeypatch):
+    study, started = start(num_seeds=2), []
+    monkeypatch.setattr(study_jobs, "start_process", lambda *given: started.append(given))
+    make_old(study, 0)
+    make_old(study, 2, "failed")
+    stop(study)
+    with pytest.raises(RunError) as raised:
+        resume_study(study)
+    assert str(raised.value) == (
+        f"Study 'mine' was started with other versions (polyp_core 0.0.1 → {__version__}), so its "
+        "members might differ from unbroken ones. Expected the same. Go back to those, or resume "
+        "all the same (--accept-changes): it is noted in each member's environment.json."
+    )
+    assert (study.read_status()["state"], started) == ("stopped", [])
+    assert study.read_plan()["accept_changes"] is False
+    resume_study(study, accept_changes=True)
+    assert study.read_plan()["accept_changes"] is True
+    assert len(started) == 1
+    # What was accepted once is asked again the next time.
+    stop(study)
+    with pytest.raises(RunError, match="was started with other versions"):
+        resume_study(study)
+
+
+def test_members_that_are_finished_or_not_begun_may_be_of_any_version(start):
+    study = start()
+    make_old(study, 0, "finished")
+    stop(study)
+    assert list_changes(study) == []
+    resume_study(study)
+    assert study.read_status()["state"] == "queued"
+
+
+def test_on_a_cluster_the_versions_of_this_computer_are_not_asked_for(start, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    study = start(ray_address="auto")
+    make_old(study)
+    stop(study)
+    resume_study(study)
+    assert study.read_plan()["accept_changes"] is False  # so the nodes look at theirs
+
+
+def test_a_study_of_before_these_options_can_be_resumed(start):
+    study = start()
+    plan = study.read_plan()
+    del plan["accept_changes"]
+    study.files.write_json("study.json", plan)
+    study.files.write_json("status.json", {"state": "stopped", "message": "Stopped"})
+    resume_study(study)
+    assert study.read_plan()["accept_changes"] is False

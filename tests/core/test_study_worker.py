@@ -1,11 +1,12 @@
 import os
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from polyp_core import serving, study_worker
+from polyp_core import jobs, serving, study_worker
 from polyp_core.dataset import read_index
 from polyp_core.errors import RunError
 from polyp_core.images import decode_picture, prepare_picture
@@ -13,28 +14,29 @@ from polyp_core.prediction import load_classifier
 from polyp_core.runs import FINAL_STATES
 from polyp_core.study import summarise
 from polyp_core.study_jobs import resume_study, start_study, stop_study
-from polyp_core.study_worker import StatusWriter, prepare_member, run_members
+from polyp_core.study_worker import (
+    StatusWriter,
+    prepare_member,
+    run_members,
+    share_processors,
+    start_locally,
+)
 from tests.conftest import make_config, wait_until, write_classes
 from tests.core.studies import copy_run, end_member, finish_member, make_index, make_study
 
 
 @pytest.fixture
-def index(tmp_path):
-    """Twelve images of six patients."""
-    return make_index(tmp_path)
-
-
-@pytest.fixture
-def study(index, tmp_path, monkeypatch):
+def study(tmp_path, monkeypatch):
     """Two folds of two seeds, none trained yet."""
-    return make_study(monkeypatch, tmp_path / "studies", index, num_seeds=2)
+    return make_study(monkeypatch, tmp_path / "studies", make_index(tmp_path), num_seeds=2)
 
 
 class Workers:
     """Stands for the workers: a member ends when it is asked for the third time."""
 
-    def __init__(self, study, index, outcomes=None):
-        self.study, self.probabilities = study, dict.fromkeys(index.images["path"], 0.5)
+    def __init__(self, study, outcomes=None):
+        paths = study.read_index().images["path"]
+        self.study, self.probabilities = study, dict.fromkeys(paths, 0.5)
         self.outcomes = outcomes or {}
         self.started, self.at_work, self.most_at_work = [], set(), 0
 
@@ -68,8 +70,8 @@ def quick(monkeypatch):
 
 
 @pytest.mark.parametrize("num_at_once", [1, 3])
-def test_no_more_members_work_at_once_than_may(study, index, num_at_once):
-    workers = Workers(study, index)
+def test_no_more_members_work_at_once_than_may(study, num_at_once):
+    workers = Workers(study)
     assert run_members(study, workers.start, num_at_once, StatusWriter(study)) == {}
     assert workers.started == [member.run.name for member in study.members]
     assert workers.most_at_work == num_at_once
@@ -77,22 +79,22 @@ def test_no_more_members_work_at_once_than_may(study, index, num_at_once):
     assert len(study.read_predictions()) == 12
 
 
-def test_a_member_that_fails_does_not_end_the_others(study, index):
+def test_a_member_that_fails_does_not_end_the_others(study):
     outcomes = {"fold-2-seed-0": ("failed", "No room."), "fold-1-seed-1": ("interrupted",)}
-    workers = Workers(study, index, outcomes)
+    workers = Workers(study, outcomes)
     problems = run_members(study, workers.start, 1, StatusWriter(study))
     assert problems == {"fold-2-seed-0": "No room.", "fold-1-seed-1": "It is interrupted."}
     assert study_worker._say_problems(study, problems) == (
         "2 members of 4 did not finish; the numbers are those of the others. Resume tries again. "
         "fold-1-seed-1: It is interrupted. fold-2-seed-0: No room."
     )
-    again = Workers(study, index)
+    again = Workers(study)
     assert run_members(study, again.start, 1, StatusWriter(study)) == {}
     assert again.started == ["fold-2-seed-0", "fold-1-seed-1"]
 
 
-def test_a_member_that_cannot_be_started_does_not_end_the_others(study, index):
-    workers = Workers(study, index)
+def test_a_member_that_cannot_be_started_does_not_end_the_others(study):
+    workers = Workers(study)
 
     def start(member):
         if member.fold == 1:
@@ -104,8 +106,8 @@ def test_a_member_that_cannot_be_started_does_not_end_the_others(study, index):
     assert workers.started == ["fold-2-seed-0", "fold-2-seed-1"]
 
 
-def test_a_stop_reaches_the_members_at_work_and_starts_no_other(study, index):
-    workers = Workers(study, index)
+def test_a_stop_reaches_the_members_at_work_and_starts_no_other(study):
+    workers = Workers(study)
 
     def start(member):
         if len(workers.started) == 2:
@@ -136,6 +138,36 @@ def test_a_member_is_written_with_its_seed_and_fold_and_only_once(study):
 def test_the_time_left_is_that_of_the_members_that_have_ended():
     assert study_worker._estimate_rest_s(30.0, num_ended=3, num_left=2) == 20.0
     assert study_worker._estimate_rest_s(30.0, num_ended=0, num_left=5) is None
+
+
+@pytest.mark.parametrize(("num_workers", "expected"), [(1, None), (2, "3"), (4, "1"), (7, "1")])
+def test_workers_at_once_divide_the_processors(study, monkeypatch, num_workers, expected):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")  # so that it is put back afterwards
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    share_processors(study, num_workers)
+    assert os.environ.get("TF_NUM_INTRAOP_THREADS") == expected
+
+
+def test_threads_that_somebody_has_chosen_are_kept(study, monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
+    share_processors(study, 2)
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "5"
+
+
+@pytest.mark.parametrize("accept_changes", [False, True])
+def test_a_stopped_member_goes_on_and_a_new_one_starts(study, monkeypatch, accept_changes):
+    resumed, started = [], []
+    monkeypatch.setattr(jobs, "resume_run", lambda *given, **rest: resumed.append((given, rest)))
+    monkeypatch.setattr(jobs, "start_worker", lambda *given: started.append(given))
+    stopped, new = study.members[:2]
+    for member in (stopped, new):
+        prepare_member(study, member)
+    end_member(stopped, "stopped")
+    for member in (stopped, new):
+        start_locally(member, 2, accept_changes)
+    assert resumed == [((stopped.run,), {"num_slots": 2, "accept_changes": accept_changes})]
+    assert started == [(new.run, 2)]
 
 
 def make_finished_study(finished_run, studies_dir, monkeypatch):
@@ -182,6 +214,38 @@ def test_an_ensemble_of_one_model_twice_is_that_model(finished_run, tmp_path, mo
     split = study.ensemble.read_index().images["split"]
     assert split.tolist() == index.images["split"].tolist()
     assert study_worker.main(study.directory) == 0  # a finished study never changes
+
+
+class EndedError(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_stop_is_obeyed_while_the_ensemble_is_made(finished_run, tmp_path, monkeypatch):
+    study = make_finished_study(finished_run, tmp_path / "studies", monkeypatch)
+    has_ended, codes = threading.Event(), []
+    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), has_ended.set()))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def convert(run, members, images):
+        run.path("serving.tflite").write_bytes(b"half")
+        study.files.path("stop").touch()
+        assert has_ended.wait(30), "the stop was not heard"
+        raise EndedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "write_ensemble_model", convert)
+        with pytest.raises(EndedError):
+            study_worker.main(study.directory)
+    assert codes == [1]
+    assert study.read_status() | {"message": "Stopped"} == study.read_status()
+    assert study.read_status()["state"] == "stopped"
+    assert not study.ensemble.directory.exists()  # a half is never seen
+
+    study.files.path("stop").unlink()
+    assert study_worker.main(study.directory) == 0
+    assert study.read_status()["message"] == "Finished"
+    assert study.ensemble.path("serving.tflite").stat().st_size > 4
+    assert not list(study.directory.glob(".*"))
 
 
 def find_pid(directory: Path) -> int:

@@ -1,20 +1,19 @@
 """Trainers in this very process: broken off wherever it may hurt, and gone on with."""
 
-import math
 import shutil
+import time
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from polyp_core.checkpoints import read_checkpoint, read_checkpoints
 from polyp_core.config import TrainingConfig
 from polyp_core.dataset import read_index
 from polyp_core.errors import RunError
+from polyp_core.history import describe_validation
 from polyp_core.image_store import open_images
 from polyp_core.jobs import prepare_run
 from polyp_core.reporting import WorkStopped
-from polyp_core.runs import HISTORY_COLUMNS
 from tests.conftest import make_config, write_classes
 
 keras = pytest.importorskip("keras")
@@ -185,14 +184,57 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     assert before.name == "epoch-00002-step-0000000.npz"
 
 
-def test_with_no_usable_checkpoint_a_run_begins_anew_and_ends_the_same(three_epochs):
-    session, unbroken = three_epochs
+def test_with_no_usable_checkpoint_a_run_is_left_as_it_is(three_epochs):
+    session, _ = three_epochs
     damaged = session.make_run("all damaged")
     session.break_off(damaged, 2, 1)
     for path in damaged.path("checkpoints").iterdir():
         path.write_bytes(b"")
-    session.train(damaged)
-    assert_same_end(damaged, unbroken)
+    before = damaged.path("history.csv").read_bytes()
+    with pytest.raises(RunError) as raised:
+        session.train(damaged)
+    assert str(raised.value) == (
+        "No checkpoint of run 'all damaged' can be used, though its history has 1 epoch; "
+        "worker.log says why. Expected at least one that is whole. Start a new run with these "
+        "settings; this one stays as it is."
+    )
+    assert damaged.path("history.csv").read_bytes() == before
+    assert len(read_checkpoints(damaged)) > 0
+
+
+def test_a_checkpoint_that_cannot_be_read_just_now_costs_nothing(three_epochs, monkeypatch):
+    session, unbroken = three_epochs
+    run = session.make_run("refused")
+    session.break_off(run, 2, 1)
+    before = sorted(path.name for path in run.path("checkpoints").iterdir())
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.checkpoints, "_read_arrays", refuse)
+        with pytest.raises(PermissionError):
+            session.train(run)
+    assert sorted(path.name for path in run.path("checkpoints").iterdir()) == before
+    assert len(run.read_history()) == 1
+    session.train(run)
+    assert_same_end(run, unbroken)
+
+
+def test_a_stop_is_heard_while_a_slow_disk_is_waited_for(data, tmp_path):
+    session = Session(data, tmp_path)
+    told = []
+
+    def report(**values):
+        told.append(values)
+        raise WorkStopped
+
+    run = session.make_run("slow")
+    trainer = Trainer(run, session.config, session.index, session.images, report)
+    trainer._writing = trainer._writer.submit(time.sleep, 0.5)
+    trainer._wait_for_writer()
+    assert told
+    assert trainer._writing is None
 
 
 def test_a_checkpoint_that_the_history_does_not_know_is_not_used(three_epochs):
@@ -202,14 +244,6 @@ def test_a_checkpoint_that_the_history_does_not_know_is_not_used(three_epochs):
     cut.cut_history(0)  # not even the first epoch is known
     session.train(cut)
     assert_same_end(cut, unbroken)
-
-
-def test_a_gap_ends_what_the_history_knows():
-    history = pd.DataFrame({"epoch": [1, 2, 3]})
-    assert training._count_unbroken(history) == 3
-    assert training._count_unbroken(history[history["epoch"] != 2]) == 1
-    assert training._count_unbroken(history[history["epoch"] > 1]) == 0
-    assert training._count_unbroken(history[:0]) == 0
 
 
 def test_the_best_weights_are_copies_that_training_on_does_not_change(data, tmp_path):
@@ -259,7 +293,7 @@ def test_early_stopping_ends_the_run_and_keeps_the_best_epoch(data, tmp_path):
     model = keras.saving.load_model(run.path("model.keras"), compile=False)
     validation = session.index.select("validation")
     probabilities = model.predict_on_batch(session.images[validation.index.to_numpy()])[:, 0]
-    described = training.describe_validation(validation["label"].to_numpy(), probabilities)
+    described = describe_validation(validation["label"].to_numpy(), probabilities)
     assert described["val_loss"] == pytest.approx(history["val_loss"][best])
 
 
@@ -323,18 +357,6 @@ def test_a_disk_that_fills_up_is_an_error_that_keeps_the_checkpoint_before(
     assert read_checkpoint(read_checkpoints(run)[0]).epoch == 2
 
 
-def test_validation_is_described_by_hand():
-    labels, probabilities = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.5, 0.2, 0.4, 0.6])
-    described = training.describe_validation(labels, probabilities)
-    # Pairs won by the positives: 2 + 1 + 0 of 6.
-    assert described["val_auc"] == 0.5
-    assert described["val_accuracy"] == 0.6
-    assert [described[f"val_{name}"] for name in ("tp", "fp", "tn", "fn")] == [2, 1, 1, 1]
-    expected = -math.log(0.9 * 0.5 * 0.2 * 0.6 * 0.4) / 5
-    assert described["val_loss"] == pytest.approx(expected)
-    assert math.isnan(training.describe_validation(labels[:3], probabilities[:3])["val_auc"])
-
-
 def test_balanced_weights_let_both_classes_count_alike():
     settings = TrainingConfig(class_weights="balanced")
     weights = training._weigh_classes(np.array([0, 0, 0, 1]), settings)
@@ -354,26 +376,6 @@ def test_shuffled_labels_are_the_same_labels_in_another_order(data, tmp_path):
     assert label_lists[0] == session.index.select("train")["label"].tolist() != label_lists[1]
     assert sorted(label_lists[0]) == sorted(label_lists[1])
     assert label_lists[1] == label_lists[2]
-
-
-def test_the_history_grows_by_rows_of_its_own_columns():
-    row = dict.fromkeys(HISTORY_COLUMNS, 0.5) | {"epoch": 1, "more": 9}
-    history = training.append_row(pd.DataFrame(), row)
-    history = training.append_row(history, row | {"epoch": 2})
-    assert list(history.columns) == list(HISTORY_COLUMNS)
-    assert history["epoch"].tolist() == [1, 2]
-
-
-@pytest.mark.parametrize(("loss", "val_loss"), [(math.nan, 0.7), (0.7, math.inf)])
-def test_a_loss_that_is_no_number_fails_with_a_sentence_and_keeps_what_was_good(loss, val_loss):
-    settings = TrainingConfig(learning_rate=1.0)
-    with pytest.raises(RunError) as raised:
-        training._check_finite({"epoch": 3, "loss": loss, "val_loss": val_loss}, settings)
-    assert str(raised.value) == (
-        "The loss is not a number any more in epoch 3: the steps were too large. Expected a finite "
-        "loss; the epochs before are kept. Start a new run with a lower training.learning_rate. "
-        "Received: learning_rate=1"
-    )
 
 
 def test_a_checkpoint_of_another_network_is_refused_with_a_sentence(data, tmp_path):

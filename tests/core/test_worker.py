@@ -4,6 +4,7 @@ import os
 import signal
 
 import filelock
+import numpy as np
 import pytest
 
 from polyp_core import environment, worker
@@ -26,6 +27,19 @@ def run(tmp_path, data_dir, monkeypatch):
     run.write_json("config.json", {"settings": make_config(data_dir).to_dict()})
     add_ticket(get_queue_dir(), run)
     return run
+
+
+class Nothing:
+    """Stands in for whatever is not looked at."""
+
+    def __call__(self, *_):
+        return self
+
+    def __getattr__(self, _):
+        return self
+
+    def __getitem__(self, _):
+        return 0
 
 
 def let_it(monkeypatch, error):
@@ -182,6 +196,28 @@ def test_later_workers_note_what_is_other_with_them(run, monkeypatch):
     noted = run.read_environment()
     assert {**noted, "resumed_with": None} == {**first, "resumed_with": None}
     assert [other["python"] for other in noted["resumed_with"]] == ["3.99"]
+
+
+def test_checkpoints_stay_where_the_last_word_could_not_be_written(run, monkeypatch):
+    """Otherwise a resume would begin anew."""
+    run.path("checkpoints").mkdir()
+    # Whatever is done before the last word.
+    for name in ("_wait_for", "_note_environment", "_find_brightest"):
+        monkeypatch.setattr(worker, name, lambda *_: np.zeros((1, 1)))
+    monkeypatch.setattr(worker, "_open_images", lambda *_: None)
+    monkeypatch.setattr(Run, "read_index", lambda *_: Nothing())
+    for module in ("training.Trainer", "serving.write_serving_model", "evaluation.evaluate_run"):
+        monkeypatch.setattr(f"polyp_core.{module}", Nothing())
+    monkeypatch.setattr(Reporter, "end", lambda *_: False)
+    assert main(run.directory) == 1
+    assert run.path("checkpoints").is_dir()
+
+
+def test_checkpoints_that_a_killed_worker_left_behind_are_cleared(run):
+    run.path("checkpoints").mkdir()
+    run.write_json("status.json", {"state": "finished", "message": "Finished"})
+    assert main(run.directory) == 0
+    assert not run.path("checkpoints").exists()
 
 
 def test_a_finished_run_never_changes(finished_run):

@@ -2,12 +2,18 @@
 
 import json
 import shutil
+from collections import Counter
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from polyp_core import study_jobs, workspace
+from polyp_core.errors import RunError
+from polyp_core.runs import Run
 from polyp_core.study import list_studies, summarise
-from tests.core.studies import finish_member, make_index, make_study
+from polyp_core.study_worker import prepare_member
+from tests.core.studies import end_member, finish_member, make_index, make_study
+from ui import study_view
 from tests.pages.conftest import read_texts
 from tests.pages.test_train import click
 
@@ -113,3 +119,93 @@ def test_an_ensemble_can_be_chosen_for_predictions(open_page, study, finished_ru
     assert not app.exception
     assert app.selectbox(key="model").value.directory == study.ensemble.directory
     assert "mine, all members together" in app.selectbox(key="model").options
+
+
+def show_alone(directory, is_live):
+    """The part of the page that is drawn again every moment."""
+    from pathlib import Path
+
+    from polyp_core.study import Study
+    from ui.study_view import _show_study
+
+    _show_study(Study(Path(directory)), is_live)
+
+
+def open_alone(study, *, is_live=False):
+    arguments = (str(study.directory), is_live)
+    return AppTest.from_function(show_alone, args=arguments, default_timeout=30)
+
+
+def test_a_study_that_somebody_has_deleted_is_told(study):
+    app = open_alone(study).run()
+    shutil.rmtree(study.directory)
+    app.run()
+    assert not app.exception
+    (error,) = app.error
+    assert "is not a study: its study.json cannot be read" in error.value.replace("\\", "")
+
+
+def test_every_history_is_read_once_and_predictions_only_when_it_has_ended(study, monkeypatch):
+    num_read, known = Counter(), Run.read_history
+    monkeypatch.setattr(
+        Run, "read_history", lambda run: (num_read.update([run.name]), known(run))[1]
+    )
+    app = open_alone(study).run()
+    assert not app.exception
+    assert num_read == {member.run.name: 1 for member in study.members}
+    assert len(app.get("download_button")) == 1
+
+    study.files.write_json("status.json", {"state": "running", "message": ""})
+    with study.files.lock():  # as its worker does
+        app = open_alone(study, is_live=True).run()
+    assert not app.exception
+    assert "Accuracy, pooled" in [metric.label for metric in app.metric]
+    assert not app.get("download_button")
+
+
+def test_a_study_without_predictions_has_none_to_download(study):
+    study.files.path("predictions.csv").unlink()
+    app = open_alone(study).run()
+    assert not app.exception
+    assert not app.get("download_button")
+
+
+def test_a_stop_that_comes_too_late_is_told_beside_the_study(study, monkeypatch):
+    def refuse(_):
+        raise RunError("There is nothing to stop.")
+
+    monkeypatch.setattr(study_view, "stop_study", refuse)
+    study.files.write_json("status.json", {"state": "running", "message": ""})
+    with study.files.lock():  # as its worker does
+        app = open_alone(study, is_live=True).run()
+        click(app, "Stop")
+    assert [error.value for error in app.error] == ["There is nothing to stop."]
+    assert len(app.dataframe) == 1  # the rest is there as before
+
+
+def test_a_study_of_other_versions_goes_on_when_somebody_says_so(open_page, study, monkeypatch):
+    started = []
+    monkeypatch.setattr(study_jobs, "start_process", lambda *given: started.append(given))
+    member = study.members[1]
+    prepare_member(study, member)
+    member.run.write_json("environment.json", {"polyp_core": "0.0.1", "packages": {}})
+    end_member(member, "stopped")
+    app = open_page("Train", study="mine")
+    assert "Resume all the same" not in [button.label for button in app.button]
+    click(app, "Resume")
+    assert not app.exception
+    (error,) = app.error
+    assert "was started with other versions" in error.value
+    assert started == []
+    click(app, "Resume all the same")
+    assert not app.exception
+    assert started == [("polyp_core.study_worker", study.directory)]
+    assert study.read_plan()["accept_changes"] is True
+    assert "Resume all the same" not in [button.label for button in app.button]
+
+
+def test_a_refusal_of_a_cluster_offers_the_same_choice(study, monkeypatch):
+    message = "1 member of 2 did not finish. Run 'x' has other versions (--accept-changes)."
+    study.files.write_json("status.json", {"state": "failed", "message": message})
+    app = open_alone(study).run()
+    assert "Resume all the same" in [button.label for button in app.button]

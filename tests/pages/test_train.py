@@ -167,7 +167,7 @@ def test_waiting_runs_can_be_reordered_and_cancelled(open_page, own_run):
         app = open_page("Train", run="own")
         assert "**Queue:** 1 at work, 2 waiting" in read_texts(app)
         app.button(key=f"earlier {runs[2].directory.absolute()}").click().run()
-        order = [run.name for run in queueing.list_active_runs(queue_dir)]
+        order = [run.name for run, _ in queueing.list_active_runs(queue_dir)]
         assert order == ["own", "third", "second"]
         app.button(key=f"cancel {runs[1].directory.absolute()}").click().run()
         assert runs[1].path("stop").exists()
