@@ -45,7 +45,7 @@ SETTINGS = {
         "training.early_stopping_patience=6", "training.gradient_clip=1",
     ),
     "compact": (
-        "model.image_size_px=64", "model.filters=16,32,64", "training.epochs=10",
+        "model.image_size_px=64", "model.filters=16,32,64", "training.epochs=24",
         "training.milestones=2,5",
     ),
 }  # fmt: skip
@@ -59,7 +59,7 @@ def index_dir(tmp_path):
 
 def make_preset_run(preset, folder, runs_dir):
     config = get_preset(preset).with_settings(
-        [f"data.folder={folder}", "training.batch_size=4", "training.epochs=8", *SETTINGS[preset]]
+        [f"data.folder={folder}", "training.batch_size=4", "training.epochs=24", *SETTINGS[preset]]
     )
     return jobs.prepare_run(config, read_index(config.data), runs_dir)
 

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from polyp_core import study_commands
+from polyp_core.environment import count_threads
 from polyp_core.errors import ConfigError, RunError
+from polyp_core.runs import Run
 from polyp_core.study import Study, summarise
 from polyp_core.study_commands import add_parsers, write_table
 from tests.conftest import write_classes
@@ -175,3 +177,7 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
         for status in [member.run.read_status()]
     ], strict=True)  # fmt: skip
     assert max(started) < min(ended_at)
+    # So they divided the processors.
+    members = Study(tmp_path / "s" / "mine").members
+    num_threads = {member.run.read_environment()["threads"] for member in members}
+    assert num_threads == {max(1, count_threads(Run(tmp_path)) // 2)}

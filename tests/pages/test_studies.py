@@ -13,9 +13,9 @@ from polyp_core.runs import Run
 from polyp_core.study import list_studies, summarise
 from polyp_core.study_worker import prepare_member
 from tests.core.studies import end_member, finish_member, make_index, make_study
-from ui import study_view
 from tests.pages.conftest import read_texts
 from tests.pages.test_train import click
+from ui import study_view
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_stop_that_comes_too_late_is_told_beside_the_study(study, monkeypatch)
     with study.files.lock():  # as its worker does
         app = open_alone(study, is_live=True).run()
         click(app, "Stop")
-    assert [error.value for error in app.error] == ["There is nothing to stop."]
+    assert [error.value for error in app.error] == ["There is nothing to stop\\."]
     assert len(app.dataframe) == 1  # the rest is there as before
 
 
