@@ -36,9 +36,9 @@ def open_images(
 ) -> np.ndarray:
     """The images as the network sees them; decoded on the first call, mapped on every later one.
 
-    Two callers decode once: the second waits for the first. An image that was decoded before is
-    taken as it was then, which is what the index's sha256 says, even if its file has changed since.
-    What a crash of the computer has damaged is decoded anew.
+    Two callers decode once: the second waits for the first. What a crash of the computer has
+    damaged is decoded anew. Files that were written since are read again, to be sure that they are
+    still those of the index.
 
     Args:
         index: Of the images.
@@ -59,7 +59,7 @@ def open_images(
     path = folder / f"{_name_content(index, config)}.npy"
     size_px, channels = config.model.image_size_px, config.model.channels
     shape = (len(index.images), size_px, size_px, channels)
-    with FileLock(path.with_suffix(".lock")):
+    with FileLock(_name_lock(path)):
         if not _is_whole(path, shape):
             path.unlink(missing_ok=True)
             with FileLock(folder / "room.lock"):
@@ -70,8 +70,10 @@ def open_images(
                 os.replace(part, path)
             finally:
                 part.unlink(missing_ok=True)
+        else:
+            _check_files(index, path.stat().st_mtime_ns)
         # Still locked, so that nobody who makes room deletes it in between.
-        os.utime(path)
+        os.utime(_name_lock(path))
         images: np.ndarray = np.load(path, mmap_mode="r")
     return images
 
@@ -183,7 +185,7 @@ def _make_room(folder: Path, num_bytes: int) -> None:
     limit = get_limit_bytes()
     for part in folder.glob("*.part"):
         _delete_unused(part)
-    known = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
+    known = sorted(folder.glob("*.npy"), key=_find_last_use)
     held = sum(path.stat().st_size for path in known)
     for path in known:
         if held + num_bytes <= limit and num_bytes <= shutil.disk_usage(folder).free:
@@ -193,11 +195,32 @@ def _make_room(folder: Path, num_bytes: int) -> None:
             held -= size
 
 
+def _name_lock(path: Path) -> Path:
+    """Held while a file is written or opened; its time is that of the last use."""
+    return path.with_suffix(".lock")
+
+
+def _find_last_use(path: Path) -> float:
+    lock_path = _name_lock(path)
+    return (lock_path if lock_path.exists() else path).stat().st_mtime
+
+
+def _check_files(index: Index, decoded_ns: int) -> None:
+    """That every file is there, and the same if it was written after it was decoded."""
+    for path, sha256 in index.images.groupby("path", sort=False)["sha256"].first().items():
+        try:
+            is_older = (index.folder / str(path)).stat().st_mtime_ns < decoded_ns
+        except OSError:
+            is_older = False
+        if not is_older:
+            _read_indexed(index.folder, str(path), sha256)
+
+
 def _delete_unused(path: Path) -> bool:
     """Delete a file that nobody is writing; who has it mapped keeps it until the end."""
     with (
         contextlib.suppress(Timeout, PermissionError),  # Windows keeps what is mapped
-        FileLock(path.with_suffix(".lock")).acquire(timeout=0),
+        FileLock(_name_lock(path)).acquire(timeout=0),
     ):
         path.unlink(missing_ok=True)
         return True

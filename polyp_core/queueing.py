@@ -67,10 +67,10 @@ def list_tickets(queue_dir: Path) -> list[Ticket]:
     return sorted(tickets, key=lambda ticket: (ticket.place, ticket.path.name))
 
 
-def list_active_runs(queue_dir: Path) -> list[Run]:
-    """The runs that train, then those that wait, in their order."""
-    runs = [(ticket.run.read_status()["state"], ticket.run) for ticket in list_tickets(queue_dir)]
-    return [run for wanted in ("running", "queued") for state, run in runs if state == wanted]
+def list_active_runs(queue_dir: Path) -> list[tuple[Run, dict[str, Any]]]:
+    """The runs that train, then those that wait, in their order; each with its status."""
+    found = [(ticket.run, ticket.run.read_status()) for ticket in list_tickets(queue_dir)]
+    return [item for state in ("running", "queued") for item in found if item[1]["state"] == state]
 
 
 def move_run(queue_dir: Path, run: Run, *, earlier: bool) -> None:

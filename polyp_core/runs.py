@@ -150,9 +150,7 @@ class Run:
         state = status["state"]
         if is_alive and state in RESUMABLE_STATES:  # it is about to end
             status["state"] = "running"
-        elif not is_alive and (
-            state == "running" or (state == "queued" and (bool(spoken) or self._is_overdue()))
-        ):
+        elif not is_alive and (state == "running" or (state == "queued" and self._is_overdue())):
             status["state"] = "interrupted"
         return status
 
@@ -254,7 +252,9 @@ class Run:
         return values if isinstance(values, dict) else {}
 
     def _is_overdue(self) -> bool:
-        """Whether a worker was asked to start more than a minute ago."""
+        """Whether a worker has spoken (if damaged since), or was asked more than a minute ago."""
+        if self.path("status.json").exists():
+            return True
         try:
             return abs(time.time() - self.path("worker.log").stat().st_mtime) > 60
         except OSError:

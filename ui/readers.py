@@ -185,7 +185,7 @@ def classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction:
 
 def find_active_run() -> Run | None:
     """The run that trains now, whoever started it, or else the next in the queue."""
-    return next(iter(list_active_runs(workspace.get_queue_dir())), None)
+    return next((run for run, _ in list_active_runs(workspace.get_queue_dir())), None)
 
 
 def name_run(run: Run) -> str:

@@ -59,14 +59,18 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "model")
+        if not self.filters or not all(1 <= number <= 2048 for number in self.filters):
+            raise ConfigError(
+                "model.filters holds a number that cannot be used. Expected at least one block, of "
+                f"1 to 2048 filters each, such as 32,32,64. Received: filters={self.filters}"
+            )
         size_px = self.image_size_px
         for _ in self.filters:
             size_px = (size_px if self.padding == "same" else size_px - 2) // 2
-        if not self.filters or min(self.filters) < 1 or size_px < 1:
+        if size_px < 1:
             raise ConfigError(
                 f"{len(self.filters)} convolution blocks do not fit an image of "
-                f"{self.image_size_px} px: each one halves it. Expected at least one block, "
-                "positive filter counts and at least 1 px left. Use fewer blocks, a larger "
-                "model.image_size_px or model.padding=same. "
+                f"{self.image_size_px} px: each one halves it. Expected at least 1 px left. "
+                "Use fewer blocks, a larger model.image_size_px or model.padding=same. "
                 f"Received: filters={self.filters}, image_size_px={self.image_size_px}"
             )

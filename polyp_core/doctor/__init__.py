@@ -18,6 +18,7 @@ from polyp_core.doctor.training_rules import (
 )
 from polyp_core.doctor.validation_rules import (
     find_below_majority,
+    find_missed_class,
     find_nothing_learned,
     find_one_class,
     find_small_validation,
@@ -28,12 +29,13 @@ __all__ = ["Diagnosis", "Facts", "diagnose", "say_state"]
 
 _DOUBT = ("nothing_learned", "note")
 # What follows from a cause needs no word of its own. A mere note explains nothing.
+_SYMPTOMS = "missed_class below_majority nothing_learned"
 _EXPLAINS = {
-    "double_rescale": "rate_too_high rate_too_low one_class below_majority nothing_learned",
-    "rate_too_high": "rate_too_low one_class below_majority nothing_learned overfitting",
-    "rate_too_low": "one_class below_majority nothing_learned",
-    "swapped_labels": "one_class below_majority nothing_learned overfitting",
-    "one_class": "below_majority nothing_learned",
+    "double_rescale": f"rate_too_high rate_too_low one_class {_SYMPTOMS}",
+    "rate_too_high": f"rate_too_low one_class {_SYMPTOMS} overfitting",
+    "rate_too_low": f"one_class {_SYMPTOMS}",
+    "swapped_labels": f"one_class {_SYMPTOMS} overfitting",
+    "one_class": _SYMPTOMS,
     "nothing_learned": "below_majority overfitting",
 }
 
@@ -52,14 +54,20 @@ def diagnose(history: pd.DataFrame, facts: Facts) -> list[Diagnosis]:
     rules = [find_dark_images, find_small_validation, find_rate_too_high]
     if not case.is_control:
         rules += [find_swapped_labels, find_one_class, find_rate_too_low]
-        rules += [find_nothing_learned, find_below_majority, find_overfitting]
+        rules += [find_missed_class, find_nothing_learned, find_below_majority, find_overfitting]
     found = [item for item in (rule(case) for rule in rules) if item is not None]
     causes = [item.name for item in found if item.severity != "note"]
     explained = " ".join(_EXPLAINS.get(cause, "") for cause in causes).split()
     found = [item for item in found if item.name not in explained]
     if len(found) > 1:  # a mere doubt is not told where something is wrong for sure
         found = [item for item in found if (item.name, item.severity) != _DOUBT]
-    return sorted(found, key=lambda item: ("serious", "warning", "note").index(item.severity))
+    return sorted(found, key=_rank)
+
+
+def _rank(item: Diagnosis) -> tuple[bool, int]:
+    """What the model does stands before what the images allow to say of it."""
+    is_of_images = item.name == "small_validation"
+    return is_of_images, ("serious", "warning", "note").index(item.severity)
 
 
 def say_state(history: pd.DataFrame, facts: Facts) -> str:
@@ -67,6 +75,8 @@ def say_state(history: pd.DataFrame, facts: Facts) -> str:
     case, done = Case(history, facts), words.say_number(len(history), "epoch")
     if facts.error:
         return f"It failed after {done}; the curves until then show nothing wrong."
+    if case.n < FEW and case.is_over:
+        return f"Too few epochs to tell whether it learns: {done} are all there are."
     if case.n < FEW or not np.isfinite(case.val_loss).all():
         return f"Too early to tell: {done} done."
     if case.is_control:

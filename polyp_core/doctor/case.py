@@ -53,10 +53,14 @@ class Case:
         self.n, self.is_control = len(history), bool(getattr(settings, "shuffled_labels", False))
         self.epoch, self.loss, self.val_loss = read("epoch"), read("loss"), read("val_loss")
         self.val_auc, self.val_accuracy = read("val_auc"), read("val_accuracy")
+        # Of each class, the negative one first: validation images that are right, and all.
+        self.right = (read("val_tn"), read("val_tp"))
+        self.counted = (read("val_tn") + read("val_fp"), read("val_tp") + read("val_fn"))
         self.positives = read("val_tp") + read("val_fp")
         self.negatives = read("val_tn") + read("val_fn")
         costs = read(settings.monitor) * (1 if MONITORS[settings.monitor] else -1)  # least is best
         self.best = int(np.where(np.isnan(costs), np.inf, costs).argmin()) if self.n else 0
+        self.kept = self.best if settings.keep == "best" else max(0, self.n - 1)
         patience = settings.early_stopping_patience or self.n
         has_lost_patience = self.n - 1 - self.best >= patience
         self.is_over = self.n >= settings.epochs or has_lost_patience or bool(facts.error)
@@ -80,7 +84,9 @@ class Case:
         self.auc_spread = sqrt((m + n + 1) / (12 * m * n)) if m and n else float("nan")
         self.auc_now = median(self.val_auc[-FEW:]) if m and n else float("nan")
         self.said_auc = (
-            f" AUC is {self.auc_now:.2f}; chance gives 0.50." if self.auc_now >= 0 else ""
+            f" AUC over the last {FEW} epochs is {self.auc_now:.2f}; chance gives 0.50."
+            if self.auc_now >= 0
+            else ""
         )
         negative, positive = facts.class_names
         self.said_units = f"with {m} {facts.unit} of '{negative}' and {n} of '{positive}'"

@@ -7,7 +7,7 @@ import numpy as np
 
 from polyp_core import words
 from polyp_core.doctor.advice import BALANCE, LOOK_AGAIN, advise_rate
-from polyp_core.doctor.case import FEW, SURE_Z, Case, Diagnosis, median
+from polyp_core.doctor.case import FEW, SURE_Z, TREND, Case, Diagnosis, median
 from polyp_core.doctor.training_rules import LOW
 from polyp_core.metrics import estimate_proportion
 
@@ -30,17 +30,31 @@ def find_small_validation(case: Case) -> Diagnosis | None:
 
 
 def find_one_class(case: Case) -> Diagnosis | None:
-    """One answer for all validation images over the last epochs: 5, in long runs up to 20."""
+    """One answer for all validation images: over the last epochs, or in the end in the kept one.
+
+    The last epochs are 5, in long runs up to 20.
+    """
     if not case.is_ripe or min(case.facts.validation_counts) == 0:
         return None
     # After the last epoch with the other answer; where it was not counted it may have been other.
     others = [np.flatnonzero(counts != 0) for counts in (case.positives, case.negatives)]
     starts = [int(other[-1]) + 1 if len(other) else 0 for other in others]
-    start, name = min(starts), case.facts.class_names[int(starts[1] < starts[0])]
+    start, answer = min(starts), int(starts[1] < starts[0])
     is_under_way = case.sorts_well and case.n < 0.75 * case.settings.epochs
-    if is_under_way or case.n - start < min(case.n, 20, max(FEW, case.settings.epochs // 8)):
-        return None
-    since = f"epoch {case.epoch[start]:.0f}" if start else "the first epoch"
+    num_long = min(case.n, 20, max(FEW, case.settings.epochs // 8))
+    if not is_under_way and case.n - start >= num_long:
+        since = f"epoch {case.epoch[start]:.0f}" if start else "the first epoch"
+        when = f"since {since}, for {words.say_number(case.n - start, 'epoch')}"
+        return _say_one_class(case, answer, when)
+    kept = (case.positives[case.kept], case.negatives[case.kept])
+    if case.is_over and 0 in kept:
+        when = f"in the epoch that is kept, {case.epoch[case.kept]:.0f}"
+        return _say_one_class(case, int(kept[0] > 0), when)
+    return None
+
+
+def _say_one_class(case: Case, answer: int, when: str) -> Diagnosis:
+    name = case.facts.class_names[answer]
     is_low = case.rate < LOW * case.usual_rate  # untouched it needs larger steps, ruined smaller
     advice = advise_rate(case.usual_rate if is_low else case.rate / 10)
     return Diagnosis(
@@ -48,8 +62,33 @@ def find_one_class(case: Case) -> Diagnosis | None:
         severity="warning" if case.sorts_well else "serious",
         title=f"It answers '{name}' whatever the image shows.",
         evidence=f"All {sum(case.facts.validation_counts)} validation images are called '{name}' "
-        f"since {since}, for {words.say_number(case.n - start, 'epoch')}.{case.said_auc}",
+        f"{when}.{case.said_auc}",
         **(BALANCE if case.is_uneven and not case.is_dead else advice),
+    )
+
+
+def find_missed_class(case: Case) -> Diagnosis | None:
+    """At the end the kept state is wrong on most images of one class, beyond chance."""
+    if not case.is_over or not case.n or min(case.facts.validation_counts) == 0:
+        return None
+    right = [hits[case.kept] for hits in case.right]
+    counts = [images[case.kept] for images in case.counted]
+    if not np.isfinite(counts).all() or min(counts) < FEW:
+        return None
+    shares = [estimate_proportion(int(hits), int(n)) for hits, n in zip(right, counts, strict=True)]
+    worse = int((shares[1].value or 0.0) < (shares[0].value or 0.0))
+    if (shares[worse].high or 0.0) >= 0.5:
+        return None
+    name, other = case.facts.class_names[worse], case.facts.class_names[1 - worse]
+    few = {"advice": f"Train longer: {words.say_number(case.n, 'epoch')} are few."}
+    return Diagnosis(
+        name="missed_class",
+        severity="warning",
+        title=f"It misses most of '{name}'.",
+        evidence=f"In the kept epoch, {case.epoch[case.kept]:.0f}, {right[worse]:.0f} of "
+        f"{counts[worse]:.0f} validation images of '{name}' are found: "
+        f"{words.say_percent(asdict(shares[worse]))}. The others are called '{other}'.",
+        **(few if case.n < TREND else BALANCE if case.is_uneven else LOOK_AGAIN),
     )
 
 
@@ -92,7 +131,8 @@ def find_nothing_learned(case: Case) -> Diagnosis | None:
     return Diagnosis(
         name="nothing_learned",
         severity="warning" if chance > 0.2 else "note",
-        title="So far, what it has learned cannot be told from chance.",
+        title=("W" if case.is_over else "So far, w")
+        + "hat it has learned cannot be told from chance.",
         evidence=f"AUC on validation {when}: {kept:.2f}, {case.said_units}. Labels dealt out at "
         f"random would do as well in {tries} tries.",
         advice="Run the control with shuffled labels, and compare.",

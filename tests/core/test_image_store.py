@@ -155,10 +155,21 @@ def test_a_file_that_has_changed_names_itself(index, cache_dir):
     )
 
 
-def test_what_was_decoded_stays_usable_when_its_files_are_gone(index, cache_dir):
+def test_a_file_that_went_or_changed_after_it_was_decoded_is_told(index, cache_dir):
     first = np.array(open_images(index, CONFIG, cache_dir))
-    for path in index.images["path"]:
-        (index.folder / path).unlink()
+    gone, other, same = index.images["path"][:3]
+    content = (index.folder / gone).read_bytes()
+    (index.folder / gone).unlink()
+    with pytest.raises(DatasetError, match="is gone from"):
+        open_images(index, CONFIG, cache_dir)
+    (index.folder / gone).write_bytes(content)
+    before = (index.folder / other).read_bytes()
+    (index.folder / other).write_bytes(content)
+    with pytest.raises(DatasetError, match="has changed since the run started"):
+        open_images(index, CONFIG, cache_dir)
+    # Written anew with the same content it is still the same image.
+    (index.folder / other).write_bytes(before)
+    (index.folder / same).touch()
     assert np.array_equal(open_images(index, CONFIG, cache_dir), first)
 
 
@@ -205,7 +216,7 @@ def test_the_least_recently_used_goes_when_there_are_too_many(index, cache_dir, 
         open_images(index, config, cache_dir)
         (new,) = set(list_files(cache_dir)) - set(paths)
         paths.append(new)
-        os.utime(new, (number, number))
+        os.utime(new.with_suffix(".lock"), (number, number))
     open_images(index, configs[0], cache_dir)  # used again: now the second is the oldest
     open_images(index, CONFIG.with_settings(["model.image_size_px=29"]), cache_dir)
     assert [path.exists() for path in paths] == [True, False, True]
@@ -235,12 +246,16 @@ def test_what_is_in_use_counts_even_where_it_cannot_be_deleted(index, cache_dir,
     monkeypatch.setenv("POLYP_CACHE_GB", str(2.1 * SIZE_BYTES / 1e9))
     for number, size in enumerate((32, 31)):
         open_images(index, CONFIG.with_settings([f"model.image_size_px={size}"]), cache_dir)
-        (newest,) = [path for path in list_files(cache_dir) if path.stat().st_mtime > 10]
-        os.utime(newest, (number, number))
-    oldest, newer = sorted(list_files(cache_dir), key=lambda path: path.stat().st_mtime)
+        (newest,) = [path for path in list_files(cache_dir) if find_last_use(path) > 10]
+        os.utime(newest.with_suffix(".lock"), (number, number))
+    oldest, newer = sorted(list_files(cache_dir), key=find_last_use)
     with FileLock(oldest.with_suffix(".lock")):  # somebody is just opening it
         open_images(index, CONFIG.with_settings(["model.image_size_px=30"]), cache_dir)
     assert (oldest.exists(), newer.exists()) == (True, False)
+
+
+def find_last_use(path):
+    return path.with_suffix(".lock").stat().st_mtime
 
 
 def fill_disk(monkeypatch, cache_dir, free_bytes):
@@ -259,7 +274,7 @@ def test_the_least_recently_used_goes_when_the_disk_has_no_room(index, cache_dir
     configs = [CONFIG.with_settings([f"model.image_size_px={size}"]) for size in (31, 30)]
     open_images(index, configs[0], cache_dir)
     (old,) = list_files(cache_dir)
-    os.utime(old, (1, 1))
+    os.utime(old.with_suffix(".lock"), (1, 1))
     open_images(index, configs[1], cache_dir)
     (new,) = set(list_files(cache_dir)) - {old}
     fill_disk(monkeypatch, cache_dir, SIZE_BYTES - 1)

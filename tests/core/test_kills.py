@@ -209,7 +209,11 @@ def test_one_run_works_the_others_wait_are_moved_cancelled_and_stopped_as_tensor
         assert run.read_status()["state"] == "queued"
     move_run(get_queue_dir(), third, earlier=True)
     wait_until(lambda: third.read_status()["message"] == "Waiting for 1 run", "the new order")
-    assert [run.name for run in list_active_runs(get_queue_dir())] == ["first", "third", "second"]
+    assert [run.name for run, _ in list_active_runs(get_queue_dir())] == [
+        "first",
+        "third",
+        "second",
+    ]
     with pytest.raises(RunError) as raised:
         jobs.delete_run(second)
     assert str(raised.value) == (
@@ -225,13 +229,13 @@ def test_one_run_works_the_others_wait_are_moved_cancelled_and_stopped_as_tensor
     assert too_late.wait(60) == 1
     log = first.path("worker.log").read_text()
     assert log.count("Another worker has the run 'first'; nothing done.") == 1
-    assert [run.name for run in list_active_runs(get_queue_dir())] == ["first", "third"]
+    assert [run.name for run, _ in list_active_runs(get_queue_dir())] == ["first", "third"]
 
     # The next one starts when the first is gone, whatever ended it.
     wait_for_epochs(first, 2)
     kill(working, first)
     wait_until(lambda: third.read_status()["state"] == "running", "the third run to start")
-    assert list_active_runs(get_queue_dir()) == [Run(third.directory.resolve())]
+    assert [run for run, _ in list_active_runs(get_queue_dir())] == [Run(third.directory.resolve())]
     time.sleep(random.Random(4).uniform(0, 2))  # TensorFlow is being imported
     jobs.stop_run(third)
     assert_stopped_in_time(third)

@@ -167,7 +167,7 @@ def test_the_list_shows_first_who_works_then_who_waits(queue_dir, make_run):
     make_run("works", "running")
     make_run("waits-2")
     make_run("has ended", "stopped", is_alive=False)
-    assert [run.name for run in list_active_runs(queue_dir)] == ["works", "waits-1", "waits-2"]
+    assert [run.name for run, _ in list_active_runs(queue_dir)] == ["works", "waits-1", "waits-2"]
 
 
 def test_a_ticket_counts_for_a_while_until_its_worker_has_come_up(queue_dir, make_run):

@@ -66,9 +66,9 @@ def test_history_of_a_run_that_has_none_is_empty(run):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_a_damaged_status_is_read_as_none_yet(run, text):
+def test_a_damaged_status_is_that_of_a_worker_that_is_gone(run, text):
     run.path("status.json").write_text(text)
-    assert run.read_status()["state"] == "queued"
+    assert run.read_status()["state"] == "interrupted"
 
 
 def test_open_says_that_there_is_no_run(tmp_path):
