@@ -71,6 +71,11 @@ class Reporter:
         self._writing = threading.RLock()
         self._has_ended = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run's turn has come."""
+        return self._begun_at is not None
+
     def reserve_room(self) -> None:
         """Hold a little room, so that a full disk can still be told in status.json."""
         path = self._run.path("reserve")

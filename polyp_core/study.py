@@ -263,8 +263,8 @@ def _say_caution(config: RunConfig) -> str:
         return ""
     return (
         "Each member's epoch was chosen on the very images that judge it, so these numbers lean to "
-        "the good side. Test images have no such part; nor has training.keep=last without early "
-        "stopping."
+        "the good side. Where that matters keep the last epoch, without early stopping, or judge "
+        "on test images."
     )
 
 

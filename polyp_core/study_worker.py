@@ -146,6 +146,7 @@ def run_members(
     at_work: dict[Member, Callable[[], str | None]] = {}
     problems: dict[str, str] = {}
     num_to_do, started_at = len(waiting), time.monotonic()
+    ended_at = started_at
     num_finished = len(members) - num_to_do
     while waiting or at_work:
         if study.files.path("stop").exists():
@@ -162,15 +163,18 @@ def run_members(
         for member in [member for member, ask in at_work.items() if ask() is not None]:
             problem = at_work.pop(member)() or _find_problem(member)
             num_finished += not problem
+            ended_at = time.monotonic()
             if problem and not study.files.path("stop").exists():
                 problems[member.run.name] = problem
             _write_summary(study)
-        num_left, elapsed_s = len(waiting) + len(at_work), time.monotonic() - started_at
+        num_left = len(waiting) + len(at_work)
+        rest_s = _estimate_rest_s(ended_at - started_at, num_to_do - num_left, num_left)
         status.report(
             message=f"{num_finished} of {say_number(len(members), 'member')} finished",
             num_finished=num_finished,
             num_failed=len(problems),
-            remaining_s=_estimate_rest_s(elapsed_s, num_to_do - num_left, num_left),
+            # Counted down from the last that ended.
+            remaining_s=rest_s and round(max(1.0, rest_s - (time.monotonic() - ended_at)), 1),
         )
         time.sleep(_LOOK_EVERY_S)
     return problems
@@ -206,7 +210,7 @@ def _find_problem(member: Member) -> str:
 
 
 def _estimate_rest_s(elapsed_s: float, num_ended: int, num_left: int) -> float | None:
-    """As if the others took as long as those that have ended; None before one has."""
+    """As if the others took as long as those that have ended until now; None before one has."""
     return round(elapsed_s / num_ended * num_left, 1) if num_ended else None
 
 

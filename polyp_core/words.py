@@ -48,7 +48,9 @@ def say_doubt(level: Mapping[str, Plain]) -> str:
     accuracy, majority = level["accuracy"], level["majority_accuracy"]
     if accuracy["n"] == 0 or accuracy["low"] > majority["value"]:
         return ""
-    if accuracy["value"] <= majority["value"]:
+    if accuracy["value"] < majority["value"]:
+        return "It is worse than that: train longer, or look at the data again."
+    if accuracy["value"] == majority["value"]:
         return "It is no better than that: train longer, or look at the data again."
     return "The interval still holds that number: more images would be needed to be sure."
 

@@ -69,7 +69,7 @@ def _work(run: Run) -> int:
                 slot.release()
         return _train_and_evaluate(run, reporter)
     except WorkStopped:
-        reporter.end("stopped", "Stopped")
+        reporter.end("stopped", "Stopped" if reporter.has_begun else "Cancelled before it began")
     except PolypError as error:
         reporter.end("failed", str(error))
     except OSError as error:

@@ -97,7 +97,7 @@ def _show_batch(
     rows = [np.concatenate(tiles[i : i + _PER_ROW], 1) for i in range(0, len(tiles), _PER_ROW)]
     shown = np.concatenate(rows)
     negative, positive = (
-        f':gray[■]{{foreground="{colour}"}} {escape(name)}'
+        f':color[■]{{foreground="{colour}"}} {escape(name)}'
         for colour, name in zip(colours, names, strict=True)
     )
     st.caption(f"A batch as the network saw it: {positive}, {negative}")

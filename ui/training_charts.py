@@ -11,7 +11,6 @@ from polyp_core.schedules import compute_rate, count_plateaus
 from ui.charts import get_layout, get_line_colours
 
 _MAX_POINTS = 800  # more cannot be told apart, and the browser draws them every second
-_RIGHT_PX = 76  # room for the names at the lines' ends
 
 
 def draw_curves(
@@ -50,7 +49,7 @@ def draw_curves(
             line={"color": colour, "width": width},
             hovertemplate=f"epoch %{{x}}<br>{label} %{{y:{form}}}<extra></extra>",
         )
-    _name_ends(figure, shown, lines)
+    _name_lines(figure, lines)
     if baseline is not None:
         _draw_baseline(figure, *baseline, grey)
     best = history[history["epoch"] == best_epoch]
@@ -68,7 +67,7 @@ def draw_curves(
         xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
         yaxis={"title": title, "tickformat": ".0%" if name == "accuracy" else ".2~f"},
         showlegend=False,
-        margin={"l": 0, "r": _RIGHT_PX, "t": 12, "b": 0},
+        margin={"l": 0, "r": 8, "t": 30, "b": 0},
         uirevision="fixed",
     )
     if name != "loss" or history.empty:
@@ -190,22 +189,13 @@ def _pick(length: int) -> np.ndarray:
     return places
 
 
-def _name_ends(
-    figure: go.Figure, history: pd.DataFrame, lines: list[tuple[str, str, str, float]]
-) -> None:
-    """Each line's name stands at its end, so there is no legend to look up."""
-    if history.empty:
-        return
-    last = history.iloc[-1]
-    heights = [last[column] for column, *_ in lines]
-    for (_, label, colour, _), height in zip(lines, heights, strict=True):
-        others = [other for other in heights if other is not height]
-        shift = 0 if not others else (7 if height >= others[0] else -7)
-        if np.isfinite(height):
-            figure.add_annotation(
-                x=last["epoch"], y=height, text=label, font={"color": colour}, showarrow=False,
-                xanchor="left", xshift=6, yshift=shift,
-            )  # fmt: skip
+def _name_lines(figure: go.Figure, lines: list[tuple[str, str, str, float]]) -> None:
+    """The names in the lines' colours above the plot, where they hide nothing and never move."""
+    names = [f'<span style="color:{colour}">{label}</span>' for _, label, colour, _ in lines]
+    figure.add_annotation(
+        x=0, y=1, xref="paper", yref="paper", xanchor="left", yanchor="bottom", xshift=-4, yshift=6,
+        text=" &nbsp; ".join(reversed(names)), showarrow=False,
+    )  # fmt: skip
 
 
 def _draw_baseline(figure: go.Figure, height: float, name: str, colour: str) -> None:

@@ -163,8 +163,8 @@ def test_an_epoch_chosen_on_the_judged_images_is_said(tmp_path, monkeypatch, ind
     assert read_caution("a", last, "training.early_stopping_patience=0") == ""
     expected = (
         "Each member's epoch was chosen on the very images that judge it, so these numbers lean to "
-        "the good side. Test images have no such part; nor has training.keep=last without early "
-        "stopping."
+        "the good side. Where that matters keep the last epoch, without early stopping, or judge "
+        "on test images."
     )
     assert read_caution("b", "training.keep=best") == expected
     assert read_caution("c", last, "training.early_stopping_patience=3") == expected

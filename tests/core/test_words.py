@@ -106,6 +106,7 @@ def test_count_is_said_in_thousands_and_millions(number, text):
         (0.9, 0.8, ""),
         (0.8, 0.6, "The interval still holds that number: more images would be needed to be sure."),
         (0.7, 0.5, "It is no better than that: train longer, or look at the data again."),
+        (0.6, 0.4, "It is worse than that: train longer, or look at the data again."),
     ],
 )
 def test_doubt_is_said_where_the_interval_does_not_clear_the_baseline(value, low, expected):

@@ -103,7 +103,11 @@ def test_a_disk_that_refuses_is_said_even_if_the_log_cannot_be_written(
 
 
 def test_a_stop_ends_as_stopped(run, monkeypatch):
-    let_it(monkeypatch, WorkStopped())
+    def work(_, reporter):
+        reporter.begin("Starting")
+        raise WorkStopped
+
+    monkeypatch.setattr(worker, "_train_and_evaluate", work)
     assert main(run.directory) == 1
     assert (run.read_status()["state"], run.read_status()["message"]) == ("stopped", "Stopped")
 
@@ -114,7 +118,8 @@ def test_a_waiting_run_that_is_cancelled_never_works(run, monkeypatch):
     with filelock.FileLock(get_queue_dir() / "slot-0.lock"):
         run.path("stop").touch()
         assert main(run.directory) == 1
-    assert run.read_status()["state"] == "stopped"
+    status = run.read_status()
+    assert (status["state"], status["message"]) == ("stopped", "Cancelled before it began")
     assert list_tickets(get_queue_dir()) == []
 
 
