@@ -42,10 +42,14 @@ shown = find_shown_run(active_runs)
 if shown is not None:
     ui.show_run(*shown)
 ui.watch_queue(shown[0] if shown else None, active_runs)
-above = st.container()  # where studies stand while one is at work
+ui.show_studies()
 place = st.container()
 if shown is not None:
-    place = st.expander("Train another", icon=":material/add:", expanded=not active_runs)
+    # Opened and closed by the visitor alone; anew where settings were handed over.
+    num_given = st.session_state.get("settings given", 0)
+    place = st.expander(
+        "Train another", icon=":material/add:", expanded=num_given > 0, key=f"form {num_given}"
+    )
 with place, ui.errors():
     ui.show_source_choice()
     if ui.has_folder():
@@ -56,14 +60,8 @@ with place, ui.errors():
         ui.write_link(with_view=False)
         with st.expander("Repeat in folds and seeds", icon=":material/grid_view:", key="folds"):
             ui.show_study_form(index, audit)
-is_studying = ui.is_study_active()
-with above if is_studying else st.container():
-    ui.show_studies(is_open=is_studying or "study" in st.session_state)
-num_runs = len(list_summaries(runs_dir))
-if num_runs:
-    box = st.expander(
-        f"All runs ({num_runs})", icon=":material/list:", key="all runs", on_change="rerun"
-    )
+if len(list_summaries(runs_dir)):
+    box = st.expander("All runs", icon=":material/list:", key="all runs", on_change="rerun")
     if box.open:
         with box:
             ui.show_runs(runs_dir)

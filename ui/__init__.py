@@ -34,7 +34,7 @@ from ui.run_view import show_run
 from ui.samples import GRID_SIZES, VIEWS, show_augmentation
 from ui.settings_form import show_form, take_settings
 from ui.sources import has_folder, show_source_choice, take_next_source
-from ui.study_view import is_study_active, show_studies, show_study_form
+from ui.study_view import show_studies, show_study_form
 from ui.words import escape
 
 __all__ = [
@@ -56,7 +56,6 @@ __all__ = [
     "has_folder",
     "is_dark",
     "is_listed",
-    "is_study_active",
     "list_active_runs",
     "list_changes",
     "list_demo_pictures",

@@ -20,6 +20,13 @@ _USED_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "decay_factor": ("schedule", ("step", "plateau")),
 }
 
+_CHOICES: dict[Any, str] = {
+    "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "sgd": "SGD",
+    "val_loss": "validation loss", "val_accuracy": "validation accuracy",
+    "val_auc": "validation AUC", "loss": "training loss", "accuracy": "training accuracy",
+    "plateau": "at a plateau", "step": "in steps", 1: "1 (grey)", 3: "3 (colour)",
+}  # fmt: skip
+
 
 def get_preset_name() -> str:
     """The chosen preset."""
@@ -153,7 +160,7 @@ def show_setting(section_name: str, name: str) -> None:
     elif item.type is bool:
         st.toggle(label, **options, wrap=True)
     elif limits["choices"]:
-        st.selectbox(label, limits["choices"], **options)
+        st.selectbox(label, limits["choices"], format_func=say_choice, **options)
     elif item.type is str:
         st.text_input(label, **options)
     elif item.type is int:
@@ -213,10 +220,17 @@ def list_changes(config: RunConfig) -> list[str]:
     return changes
 
 
+def say_choice(value: Any) -> str:  # noqa: ANN401 - any plain type
+    """A choice of a setting by its usual name, such as "AdamW"."""
+    return _CHOICES.get(value, str(value))
+
+
 def say_value(value: Any, unit: str) -> str:  # noqa: ANN401 - any plain type
     """A setting's value in words, such as "30 °" or "20 %"."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, str):
+        return say_choice(value)
     if isinstance(value, tuple):
         return f"{', '.join(map(str, value)) or 'none'} {unit}".strip()
     if unit == "part":

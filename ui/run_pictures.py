@@ -10,9 +10,10 @@ import streamlit as st
 from polyp_core import words
 from polyp_core.config import RunConfig
 from polyp_core.metrics import estimate_proportion
-from polyp_core.runs import Run
+from polyp_core.runs import FINAL_STATES, Run
 from polyp_core.schedules import find_kept_epoch
 from ui import charts, training_charts
+from ui.draft import say_choice
 from ui.pictures import get_class_colours, is_dark
 from ui.words import escape
 
@@ -39,6 +40,13 @@ def show_curves(run: Run, config: RunConfig, history: pd.DataFrame) -> None:
         grid.plotly_chart(
             figure, config=charts.PLAIN, key=f"curve {run.name} {name}", alt=f"{title} by epoch"
         )
+    if kept is not None:
+        why = f"the best by {say_choice(config.training.monitor)}"
+        st.caption(
+            f"The ring is epoch {kept}, which is kept: "
+            f"{why if config.training.keep == 'best' else 'the last'}. Curves count images; the "
+            "result of a finished run counts patients where they are known."
+        )
 
 
 def _find_majority(history: pd.DataFrame) -> tuple[float, str] | None:
@@ -59,13 +67,17 @@ def show_images(run: Run, status: dict[str, Any], config: RunConfig, history: pd
     with confusion:
         counted = history.dropna(subset="val_tp")
         if counted.empty:
-            return
-        last = counted.iloc[-1]
-        st.caption(
-            f"Validation in epoch {int(last['epoch'])}: "
-            f"{_say_found(last['val_tp'], last['val_fn'], names[1])}, "
-            f"{_say_found(last['val_tn'], last['val_fp'], names[0])}. Pale is wrong."
-        )
+            st.caption("How validation is sorted stands here after each epoch.")
+        else:
+            kept = counted["epoch"] == find_kept_epoch(config.training, history)
+            is_ended = status["state"] in FINAL_STATES and kept.any()
+            shown = (counted[kept] if is_ended else counted).iloc[-1]
+            st.caption(
+                f"Validation images in epoch {int(shown['epoch'])}"
+                f"{', which is kept' if is_ended else ''}: "
+                f"{_say_found(shown['val_tp'], shown['val_fn'], names[1])}, "
+                f"{_say_found(shown['val_tn'], shown['val_fp'], names[0])}. Pale is wrong."
+            )
         figure = training_charts.draw_confusion(
             counted, names, colours, config.training.epochs, is_dark=is_dark()
         )
@@ -100,7 +112,8 @@ def _show_batch(
         f':color[■]{{foreground="{colour}"}} {escape(name)}'
         for colour, name in zip(colours, names, strict=True)
     )
-    st.caption(f"A batch as the network saw it: {positive}, {negative}")
+    # No caption, which would dim the colours.
+    st.markdown(f":small[:gray[A batch as the network saw it:] {positive}, {negative}]")
     st.image(
         cv2.imencode(".png", shown)[1].tobytes(), width="stretch", output_format="PNG",
         alt="The last batch of training images, augmented",

@@ -116,9 +116,9 @@ def _show_head(
 
 
 def _explain_finish(config: RunConfig, history: pd.DataFrame) -> str:
-    what = "the last epoch"
-    if config.training.keep == "best":
-        what = f"the best epoch (so far epoch {find_kept_epoch(config.training, history)})"
+    what, kept = f"the {config.training.keep} epoch", find_kept_epoch(config.training, history)
+    if config.training.keep == "best" and kept is not None:
+        what += f" (so far epoch {kept})"
     return (
         f"Trains an epoch that is under way to its end, then makes a model of {what}. The run is "
         "finished then and cannot be resumed."

@@ -8,7 +8,7 @@ import streamlit as st
 from polyp_core import jobs, words, workspace
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.errors import ConfigError
+from polyp_core.errors import ConfigError, PolypError
 from polyp_core.presets import PRESETS, Preset
 from ui import charts, training_charts
 from ui.draft import (
@@ -46,6 +46,8 @@ def take_settings() -> None:
     try:
         if values is not None:
             load_settings(RunConfig.from_dict(values))
+            # The form unfolds.
+            st.session_state["settings given"] = st.session_state.get("settings given", 0) + 1
             st.toast("The settings stand in the form for the next run.", icon=":material/tune:")
     except (ConfigError, TypeError) as error:
         show_problem(f"These settings cannot be used. {error}")
@@ -173,8 +175,12 @@ def _show_files() -> None:
 
 
 def _show_start(draft: RunConfig, index: Index, *, is_busy: bool) -> None:
+    """The button with what it costs; where the settings do not fit the images, why it is grey."""
+    problem = _find_problem(draft, index)
     label = "Add to the queue" if is_busy else "Train"
-    if st.button(label, type="primary", icon=":material/play_arrow:", key="train"):
+    if st.button(
+        label, type="primary", icon=":material/play_arrow:", key="train", disabled=bool(problem)
+    ):
         with st.spinner("Starting the worker …"):
             run = jobs.start_run(draft, index, workspace.get_runs_dir())
             jobs.wait_for_worker(run)
@@ -183,9 +189,20 @@ def _show_start(draft: RunConfig, index: Index, *, is_busy: bool) -> None:
         else:
             st.session_state["run"] = run.name
         st.rerun()
+    if problem:
+        show_problem(problem)
+        return
     preset, num_images = PRESETS[get_preset_name()], len(index.select("train"))
     seconds = preset.ms_per_image / 1000 * num_images * draft.training.epochs
     # The pace was measured with the preset's own network.
     is_measured = draft.model == preset.config.model
     estimate = f", {words.say_duration(seconds)} on two cores" if is_measured else ""
     st.caption(f"{num_images} images{estimate}")
+
+
+def _find_problem(draft: RunConfig, index: Index) -> str:
+    try:
+        jobs.check_fit(draft, index)
+    except PolypError as error:
+        return str(error)
+    return ""

@@ -60,26 +60,23 @@ def show_study_form(index: Index, audit: Audit) -> None:
         st.caption(_say_cost(num_members, int(num_folds), index))
 
 
-def is_study_active() -> bool:
-    """Whether any study is at work."""
-    studies = list_studies(workspace.get_studies_dir())
-    return any(study.read_status()["state"] in ACTIVE_STATES for study in studies)
-
-
-def show_studies(*, is_open: bool) -> None:
-    """The study that was started or chosen last, and a choice of the others.
-
-    Args:
-        is_open: Whether it is unfolded at first.
-    """
+def show_studies() -> None:
+    """The study that was started or chosen last, and a choice of the others."""
     studies = list_studies(workspace.get_studies_dir())
     if not studies:
         return
     names = [study.name for study in studies]
     if st.session_state.get("study") not in names:
         st.session_state.pop("study", None)
-    title = f"Studies ({len(names)})"
-    with st.expander(title, icon=":material/grid_view:", expanded=is_open), errors():
+    is_mine = "study" in st.session_state  # started or chosen by this visitor
+    if "is a study at work" not in st.session_state:  # as it was at the first look
+        states = (study.read_status()["state"] for study in studies)
+        st.session_state["is a study at work"] = any(state in ACTIVE_STATES for state in states)
+    is_open = is_mine or st.session_state["is a study at work"]
+    box = st.expander(
+        "Studies", icon=":material/grid_view:", expanded=is_open, key=f"studies {is_mine}"
+    )
+    with box, errors():
         name = names[0]
         if len(names) > 1:
             name = st.selectbox("Study", names, key="study")

@@ -134,3 +134,8 @@ def open_page(page, server: Server, path: str) -> None:
 
 def wait_for_rest(page) -> None:
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
+def find_stop(page):
+    """The run's own button: while a page is drawn, Streamlit's header has a "Stop" as well."""
+    return page.get_by_test_id("stMain").get_by_role("button", name="Stop").first

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import list_runs, wait_until, write_classes
-from tests.e2e.conftest import open_page, wait_for_rest
+from tests.e2e.conftest import find_stop, open_page, wait_for_rest
 
 pytestmark = pytest.mark.e2e
 NAMES = ("Home", "Data", "Train", "Predict")
@@ -74,7 +74,7 @@ def test_the_whole_loop(page, start_server):
     epochs.press("Enter")
     expect(page.get_by_text("Epochs 3").first).to_be_visible()
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_role("button", name="Stop").first).to_be_visible()
+    expect(find_stop(page)).to_be_visible()
     (run,) = list_runs(server.workspace / "runs")
     wait_until(lambda: count_points(page) >= 1, "the first point of the curve")
     seen_before_reload = count_points(page)
@@ -132,7 +132,7 @@ def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server)
     first = start_server()
     open_page(page, first, "train")
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_role("button", name="Stop").first).to_be_visible()
+    expect(find_stop(page)).to_be_visible()
     (run,) = list_runs(first.workspace / "runs")
     first.process.kill()
     first.process.wait()
@@ -142,14 +142,14 @@ def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server)
     second = start_server(first.workspace)
     open_page(page, second, "train")
     expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
-    page.get_by_role("button", name="Stop").first.click()
+    find_stop(page).click()
     expect(page.get_by_text("Every finished epoch is kept").first).to_be_visible(timeout=60_000)
     assert run.read_status()["state"] == "stopped"
     epochs = len(run.read_history())
 
     # Resumed, watched from a second browser, and ended early with a model of what there is.
     page.get_by_role("button", name="Resume").first.click()
-    expect(page.get_by_role("button", name="Stop").first).to_be_visible()
+    expect(find_stop(page)).to_be_visible()
     other = page.context.browser.new_context().new_page()
     open_page(other, second, "train")
     expect(other.get_by_text(run.name, exact=True).first).to_be_visible()

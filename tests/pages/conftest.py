@@ -2,9 +2,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
-from polyp_core import workspace
+from polyp_core import queueing, workspace
 from polyp_core.phantom import write_demo_data
 from polyp_core.runs import Run
 
@@ -61,3 +62,13 @@ def read_texts(app: AppTest) -> str:
     """Everything the page says."""
     kinds = ("title", "subheader", "markdown", "caption", "success", "warning", "error", "info")
     return "\n".join(element.value for kind in kinds for element in getattr(app, kind))
+
+
+def hold(run):
+    """Be the run's worker: its ticket and its lock."""
+    queueing.add_ticket(workspace.get_queue_dir(), run)
+    return FileLock(run.path("lock"))
+
+
+def click(app, label):
+    next(button for button in app.button if button.label == label).click().run()

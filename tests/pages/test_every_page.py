@@ -26,7 +26,7 @@ def test_a_run_that_trains_is_seen_from_every_page(open_page, own_run):
     queueing.add_ticket(workspace.get_queue_dir(), own_run)
     with FileLock(own_run.path("lock")):
         for name in ("Home", "Data", "Predict"):
-            assert "**own** is training. Epoch 2 of 3" in read_texts(open_page(name))
+            assert "**own** is at work. Epoch 2 of 3" in read_texts(open_page(name))
 
 
 def test_home_shows_the_best_run_and_the_ready_model(open_page, own_run):

@@ -4,12 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
-from polyp_core import jobs, queueing, workspace
-from polyp_core.runs import Run
-from tests.conftest import list_runs, wait_for_end
-from tests.pages.conftest import read_texts
+from polyp_core import workspace
+from tests.pages.conftest import click, read_texts
 
 
 def read_values(values):
@@ -17,16 +14,6 @@ def read_values(values):
     if isinstance(values, dict):
         return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]).tolist()
     return values
-
-
-def hold(run):
-    """Be the run's worker: its ticket and its lock."""
-    queueing.add_ticket(workspace.get_queue_dir(), run)
-    return FileLock(run.path("lock"))
-
-
-def click(app, label):
-    next(button for button in app.button if button.label == label).click().run()
 
 
 def test_before_any_run_there_are_presets_and_one_button(open_page):
@@ -43,39 +30,6 @@ def test_choosing_a_preset_sets_its_epochs(open_page):
     app.button(key="choose thesis-plus").click().run()
     assert app.number_input(key="setting training.epochs").value == 100
     assert app.button(key="choose thesis-plus").label == "Chosen"
-
-
-def test_train_starts_a_real_worker_and_stop_stops_it(open_page):
-    app = open_page("Train")
-    app.number_input(key="setting training.epochs").set_value(50).run()
-    click(app, "Train")
-    assert not app.exception
-    (run,) = list_runs(workspace.get_runs_dir())
-    assert run.read_config().training.epochs == 50
-    assert run.is_alive()
-    next(b for b in app.button if b.label == "Stop").click().run()
-    assert wait_for_end(run) == "stopped"
-    app.run()
-    assert "Every finished epoch is kept; Resume goes on exactly there" in read_texts(app)
-    assert "Resume" in [button.label for button in app.button]
-
-
-def test_a_running_run_shows_its_bars_to_whoever_opens_the_page(open_page, own_run):
-    own_run.write_json(
-        "status.json",
-        {"state": "running", "message": "Epoch 2 of 3", "epoch": 2, "epochs": 3, "step": 3,
-         "steps": 4, "images_per_s": 250.0, "remaining_s": 70.0, "elapsed_s": 61.0,
-         "learning_rate": 0.00123, "memory_mb": 540},
-    )  # fmt: skip
-    with hold(own_run):
-        app = open_page("Train")
-        whole, epoch = app.get("progress")
-        assert whole.proto.text == "Epoch 2 of 3 · about 1 min left"
-        assert whole.proto.value == round(100 * 1.75 / 3)
-        assert epoch.proto.text == "Step 3 of 4 in epoch 2"
-        facts = "250 images/s · 1 min so far · learning rate 0.0012 · 540 MB of memory"
-        assert facts in read_texts(app)
-        assert [b.label for b in app.button if b.key == "train"] == ["Add to the queue"]
 
 
 def test_the_curves_hold_the_history(open_page, own_run):
@@ -140,51 +94,6 @@ def test_the_estimate_is_given_only_for_the_network_it_was_measured_with(open_pa
     assert "on two cores" in read_texts(app)
     app.number_input(key="setting model.image_size_px").set_value(64).run()
     assert "on two cores" not in read_texts(app)
-
-
-def test_a_run_that_trains_is_named_beside_the_one_that_is_shown(open_page, own_run):
-    training_run = Run(own_run.directory.with_name("training"))
-    shutil.copytree(own_run.directory, training_run.directory)
-    training_run.write_json("status.json", {"state": "running", "message": "Epoch 1 of 3"})
-    with hold(training_run):
-        app = open_page("Train", run="own")
-        assert app.subheader[0].value == "own"
-        assert "**Queue:** 1 at work" in read_texts(app)
-        click(app, "Watch")
-        assert app.subheader[0].value == "training"
-
-
-def test_waiting_runs_can_be_reordered_and_cancelled(open_page, own_run):
-    runs = [own_run]
-    for name in ("second", "third"):
-        runs.append(Run(own_run.directory.with_name(name)))
-        shutil.copytree(own_run.directory, runs[-1].directory)
-    own_run.write_json("status.json", {"state": "running", "message": "Epoch 1 of 3"})
-    for run in runs[1:]:
-        run.write_json("status.json", {"state": "queued", "message": "Waiting for 1 run"})
-    queue_dir = workspace.get_queue_dir()
-    with hold(runs[0]), hold(runs[1]), hold(runs[2]):
-        app = open_page("Train", run="own")
-        assert "**Queue:** 1 at work, 2 waiting" in read_texts(app)
-        app.button(key=f"earlier {runs[2].directory.absolute()}").click().run()
-        order = [run.name for run, _ in queueing.list_active_runs(queue_dir)]
-        assert order == ["own", "third", "second"]
-        app.button(key=f"cancel {runs[1].directory.absolute()}").click().run()
-        assert runs[1].path("stop").exists()
-        assert not runs[2].path("stop").exists()
-
-
-def test_another_run_that_is_started_while_one_trains_waits(open_page, own_run):
-    own_run.write_json("status.json", {"state": "running", "message": "Epoch 1 of 3"})
-    slot = FileLock(workspace.get_queue_dir() / "slot-0.lock")
-    with hold(own_run), slot:
-        app = open_page("Train", run="own")
-        click(app, "Add to the queue")
-        assert not app.exception
-        (other,) = [r for r in list_runs(workspace.get_runs_dir()) if r.name != "own"]
-        assert other.read_status()["state"] == "queued"
-        jobs.stop_run(other)
-        assert wait_for_end(other) == "stopped"
 
 
 def test_settings_come_back_from_a_file(open_page, tmp_path):
@@ -269,20 +178,6 @@ def test_other_versions_are_told_before_a_run_is_resumed(open_page, own_run):
     assert "keras 1.0 →" in app.error[0].value.replace("\\", "")
     assert own_run.read_status()["state"] == "stopped"
     assert "Resume all the same" in [button.label for button in app.button]
-
-
-def test_a_search_for_a_rate_gives_one_to_take(open_page, finished_run):
-    directory = workspace.get_rates_dir() / "search"
-    shutil.copytree(finished_run.directory, directory)
-    search = Run(directory)
-    search.write_json(
-        "status.json", {"state": "finished", "message": "Finished", "suggested_rate": 0.004}
-    )
-    search.path("rates.csv").write_text("rate,loss,smooth\n0.001,0.7,0.7\n0.01,0.5,0.6\n")
-    app = open_page("Train", **{"rate run": "search"})
-    click(app, "Use 0.004")
-    assert app.session_state["setting training.learning_rate"] == 0.004
-    assert "Learning rate 0.004" in read_texts(app).replace("\\", "")
 
 
 def test_the_model_looked_at_is_the_one_that_predict_opens(open_page, own_run):
