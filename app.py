@@ -60,7 +60,7 @@ with cards, st.container(border=True, height="stretch"):
 with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/model_training: Train", anchor=False)
     if active is not None:
-        st.write(f"**{ui.escape(ui.name_run(active))}** is training now")
+        st.write(f"**{ui.escape(ui.name_run(active))}** is at work now")
     elif best == workspace.DEMO_RUN:
         st.write("No run of your own yet; this is the demo model's")
     else:

@@ -33,7 +33,7 @@ def show_doctor(run: Run, status: dict[str, Any], history: pd.DataFrame) -> None
 
 
 def _show_diagnosis(run: Run, found: Diagnosis) -> None:
-    show = {"serious": st.error, "warning": st.warning}.get(found.severity, st.info)
+    show = st.info if found.severity == "note" else st.warning  # red is for errors alone
     with st.container(horizontal=True, vertical_alignment="center"):
         show(
             f"**{escape(found.title)}** {escape(found.evidence)} {escape(found.advice)}",

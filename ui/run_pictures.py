@@ -141,8 +141,8 @@ def show_milestones(run: Run, config: RunConfig) -> None:
     with st.expander("Milestones", icon=":material/flag:", expanded=True):
         st.dataframe(rows, hide_index=True)
         st.caption(
-            "Validation accuracy at these epochs with its 95 % interval. The thesis had 12 images "
-            "to validate on, of which a majority baseline is not known; its intervals are computed."
+            "Validation accuracy at these epochs with its 95 % interval. The thesis' own are of 12 "
+            "other images; its intervals are computed, its majority baseline is not known."
         )
 
 
