@@ -129,7 +129,7 @@ def make_optimizer(network: nn.Module, settings: TrainingConfig) -> torch.optim.
     """With Keras' constants, and in PyTorch's fastest form for the processor."""
     rate, weights = settings.learning_rate, network.parameters()
     if settings.optimizer == "rmsprop":
-        return torch.optim.RMSprop(weights, rate, alpha=0.9, eps=1e-7)
+        return torch.optim.RMSprop(weights, rate, alpha=0.9, eps=1e-7, foreach=True)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(weights, rate, momentum=settings.momentum, fused=True)
     if settings.optimizer == "adam":

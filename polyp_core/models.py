@@ -50,7 +50,8 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     model.compile(
         optimizer=_make_optimizer(config),
         loss=loss,
-        metrics=["accuracy", cross_entropy],
+        # Made here, not by its name: one made in the first step has its graph traced twice.
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy"), cross_entropy],
         jit_compile=False,
     )
 

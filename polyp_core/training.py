@@ -95,8 +95,10 @@ class Trainer:
         settings = self._settings
         keras.utils.set_random_seed(settings.seed)
         tf.config.experimental.enable_op_determinism()
+        started = time.monotonic()
         self._model = make_model(self._config)
         state = self._restore()
+        self._report(build_s=round(time.monotonic() - started, 3))
         try:
             # An epoch that was broken off is finished in any case: only whole ones are validated.
             while state.epoch < settings.epochs and (state.step or not self._is_enough()):

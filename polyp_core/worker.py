@@ -6,6 +6,7 @@ moment: every file is whole, and the next worker goes on exactly.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -89,10 +90,13 @@ def _train_and_evaluate(run: Run, reporter: Reporter) -> int:
         opening = pool.submit(_open_images, index, config, reporter)
         started = time.monotonic()
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(count_threads(run))
+        gc.disable()  # an import makes half a million objects, none of which is ever garbage
         from polyp_core.evaluation import evaluate_run
         from polyp_core.serving import write_serving_model
         from polyp_core.training import Trainer
 
+        gc.freeze()
+        gc.enable()
         reporter.note_time("import", started)
         _note_environment(run)
         images = _wait_for(opening, reporter)
