@@ -1,8 +1,6 @@
 """Images and settings become batches: shuffled and augmented on the fly, ahead of training."""
 
 import os
-import sys
-import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +12,6 @@ from polyp_core.augmentation import augment_image
 from polyp_core.config import AugmentConfig
 
 _BATCHES_AHEAD = 4
-_NICENESS = 10  # of the threads that make batches, above the training's
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -56,7 +53,7 @@ class TrainingBatches:
         """
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.image_numbers))
         starts = range(steps_done * self.batch_size, len(order), self.batch_size)
-        with ThreadPoolExecutor(os.cpu_count(), initializer=_give_way) as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             waiting: deque[Future[Batch]] = deque()
             try:
                 for start in starts:
@@ -85,11 +82,3 @@ class TrainingBatches:
                 image_number=number,
             )
         return images, labels
-
-
-def _give_way() -> None:
-    """Let the steps go first: this thread works in the gaps they leave, or when they wait."""
-    if sys.platform == "linux":  # where every thread has a niceness of its own
-        thread = threading.get_native_id()
-        niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS
-        os.setpriority(os.PRIO_PROCESS, thread, min(niceness, 19))
