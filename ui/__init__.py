@@ -1,21 +1,11 @@
 """What the pages share: the frame, the draft of a run, cached readers, pictures and charts."""
 
 from ui.charts import PLAIN as CHART
-from ui.draft import (
-    choose_preset,
-    describe_input,
-    get_data_config,
-    get_draft,
-    get_preset_name,
-    list_changes,
-    show_preset_choice,
-    show_setting,
-    show_settings,
-)
+from ui.draft import get_data_config
 from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
 from ui.link import read_link, write_link
-from ui.pictures import get_class_colours, is_dark, show_image, show_row
+from ui.pictures import get_class_colours, is_dark, show_image
 from ui.queue_view import is_listed, list_active_runs, watch_queue
 from ui.readers import (
     classify,
@@ -42,22 +32,17 @@ __all__ = [
     "GRID_SIZES",
     "VIEWS",
     "begin_page",
-    "choose_preset",
     "classify",
-    "describe_input",
     "draw_demo_data",
     "errors",
     "escape",
     "find_active_run",
     "get_class_colours",
     "get_data_config",
-    "get_draft",
-    "get_preset_name",
     "has_folder",
     "is_dark",
     "is_listed",
     "list_active_runs",
-    "list_changes",
     "list_demo_pictures",
     "load_audit",
     "load_index",
@@ -74,14 +59,10 @@ __all__ = [
     "show_form",
     "show_image",
     "show_notice",
-    "show_preset_choice",
     "show_problem",
     "show_region",
-    "show_row",
     "show_runs",
     "show_run",
-    "show_setting",
-    "show_settings",
     "show_source_choice",
     "show_studies",
     "show_study_form",
