@@ -120,9 +120,23 @@ def averaged_weights(model: keras.Model, is_wanted: bool) -> Iterator[None]:
         assign_arrays(model.trainable_variables, weights, "the weights")
 
 
-def copy_arrays(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """The variables' values, independent of what training does to them afterwards."""
-    return [np.asarray(variable).copy() for variable in variables]
+def copy_arrays(
+    variables: Sequence[keras.Variable], into: list[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """The variables' values, independent of what training does to them afterwards.
+
+    Args:
+        variables: Whose values.
+        into: Arrays of an earlier copy, to be filled again.
+
+    Returns:
+        The arrays filled, new ones without `into`.
+    """
+    if into is None:
+        return [np.asarray(variable).copy() for variable in variables]
+    for array, variable in zip(into, variables, strict=True):
+        np.copyto(array, np.asarray(variable))
+    return into
 
 
 def list_variables(model: keras.Model) -> list[keras.Variable]:

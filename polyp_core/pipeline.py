@@ -12,6 +12,7 @@ from polyp_core.augmentation import augment_image
 from polyp_core.config import AugmentConfig
 
 _BATCHES_AHEAD = 4
+_NUM_THREADS = max(1, (os.cpu_count() or 1) // 2)  # training itself wants all of them
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -53,7 +54,7 @@ class TrainingBatches:
         """
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.image_numbers))
         starts = range(steps_done * self.batch_size, len(order), self.batch_size)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(_NUM_THREADS) as pool:
             waiting: deque[Future[Batch]] = deque()
             try:
                 for start in starts:

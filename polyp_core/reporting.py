@@ -14,13 +14,14 @@ from polyp_core.files import write_atomically
 from polyp_core.runs import Run
 from polyp_core.summaries import summarise_run
 
-_WRITE_EVERY_S = 0.25
+_WRITE_EVERY_S = 0.5
 _SHOW_BATCH_EVERY_S = 2.0
 _LOOK_FOR_STOP_EVERY_S = 0.05
 _PACE_WINDOW_S = 10.0
 _NUM_SHOWN = 8  # images of a batch
 _SIDE_PX = 128  # of each of them
 _RESERVE_BYTES = 1 << 16
+_PROCESS = psutil.Process()
 
 
 class WorkStopped(Exception):  # noqa: N818 - not an error: somebody asked for it
@@ -52,7 +53,7 @@ class Pace:
 
 
 class Reporter:
-    """Gathers what is reported and writes it to status.json, at most four times a second.
+    """Gathers what is reported and writes it to status.json, at most twice a second.
 
     Attributes:
         is_stopping: Whether the main thread has heard that it shall stop, and keeps its state.
@@ -65,6 +66,7 @@ class Reporter:
         self._timings: dict[str, float] = {}
         self._written_at = self._looked_at = self._showed_at = 0.0
         self._begun_at: float | None = None
+        self._earlier_s = 0.0
         self._built_at: float | None = None
         self._is_first_step = True
         self._pace = Pace()
@@ -82,8 +84,9 @@ class Reporter:
         write_atomically(path, bytes(_RESERVE_BYTES))
 
     def begin(self, message: str) -> None:
-        """The work begins now."""
+        """The work begins now; what earlier workers took for finished epochs counts as well."""
         self._begun_at = time.monotonic()
+        self._earlier_s = float(self._run.read_history()["seconds"].sum())
         asked_at = os.environ.get("POLYP_ASKED_AT")
         if asked_at is not None:
             self._timings["until the worker ran"] = round(time.time() - float(asked_at), 3)
@@ -159,7 +162,8 @@ class Reporter:
                 return
             self._values |= values | {"updated_at": time.time(), "memory_mb": _measure_memory_mb()}
             if self._begun_at is not None:
-                self._values["elapsed_s"] = round(time.monotonic() - self._begun_at, 1)
+                now_s = time.monotonic() - self._begun_at
+                self._values["elapsed_s"] = round(self._earlier_s + now_s, 1)
             self._run.write_json("status.json", self._values, is_durable=is_durable)
             self._written_at = time.monotonic()
 
@@ -208,5 +212,5 @@ def _write_batch(run: Run, images: np.ndarray) -> None:
 
 def _measure_memory_mb() -> int:
     """Without what is mapped from files, such as the decoded images: that is the system's cache."""
-    memory = psutil.Process().memory_info()
+    memory = _PROCESS.memory_info()
     return int((memory.rss - getattr(memory, "shared", 0)) / 1e6)

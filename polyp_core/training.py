@@ -7,6 +7,7 @@ a run that was killed goes on as if nothing had happened.
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -46,6 +47,7 @@ from polyp_core.words import say_number
 
 Report = Callable[..., None]
 _CHECKPOINT_EVERY_S = 30.0  # within an epoch
+_NUM_BUFFERS = 2  # a state that is being written, and the next
 
 
 class Trainer:
@@ -81,6 +83,8 @@ class Trainer:
         self._history = run.read_history()
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
+        self._rate: float | None = None  # that the optimizer was given
+        self._buffers: deque[list[np.ndarray]] = deque()
 
     def train(self) -> None:
         """Train until the last epoch, early stopping or, once there is an epoch, the `finish` file.
@@ -145,13 +149,18 @@ class Trainer:
         Returns:
             Plain cross-entropy and accuracy of the batch before the step.
         """
-        progress = (epoch - 1 + (step + 0.5) / self._batches.num_steps) / self._settings.epochs
-        self._model.optimizer.learning_rate = compute_rate(self._settings, progress, self._history)
+        rate = self._compute_rate(epoch, step)
+        if rate != self._rate:  # setting it takes as long as the rest around a step
+            self._model.optimizer.learning_rate = self._rate = rate
         weights = self._class_weights
         more = [] if weights is None else [weights[labels[:, 0].astype(int)]]
         self._model.reset_metrics()
         logs = self._step(images, labels, *more)
         return {name: float(logs[name]) for name in ("cross_entropy", "accuracy")}
+
+    def _compute_rate(self, epoch: int, step: int) -> float:
+        progress = (epoch - 1 + (step + 0.5) / self._batches.num_steps) / self._settings.epochs
+        return compute_rate(self._settings, progress, self._history)
 
     @cached_property
     def _step(self) -> tf.types.experimental.PolymorphicFunction:
@@ -178,7 +187,7 @@ class Trainer:
             epochs=epochs,
             step=step,
             steps=self._batches.num_steps,
-            learning_rate=float(self._model.optimizer.learning_rate),
+            learning_rate=self._rate,
             images_trained=(epoch - 1) * num_images + num_done,
             images_in_all=epochs * num_images,
             batch=(images, labels[:, 0].astype(int).tolist()),
@@ -200,7 +209,7 @@ class Trainer:
                 "loss": float(trained.sums[0] / trained.sums[2]),
                 "accuracy": float(trained.sums[1] / trained.sums[2]),
                 **describe_validation(labels, probabilities),
-                "learning_rate": float(self._model.optimizer.learning_rate),
+                "learning_rate": self._compute_rate(epoch, self._batches.num_steps - 1),
                 "seconds": round(time.monotonic() - self._epoch_started, 3),
             }
             check_finite(row, settings)
@@ -223,8 +232,14 @@ class Trainer:
         return self._validation["label"].to_numpy(), np.concatenate(parts)[:, 0]
 
     def _take_state(self, before: Checkpoint, step: int, sums: np.ndarray) -> Checkpoint:
-        variables = copy_arrays(list_variables(self._model))
-        return replace(before, step=step, sums=sums.copy(), variables=variables)
+        """The state now. Its arrays are used again at the next but one, which is after its writing.
+
+        New memory for each would cost ten times the copying.
+        """
+        oldest = self._buffers.popleft() if len(self._buffers) == _NUM_BUFFERS else None
+        arrays = copy_arrays(list_variables(self._model), oldest)
+        self._buffers.append(arrays)
+        return replace(before, step=step, sums=sums.copy(), variables=arrays)
 
     def _write(self, state: Checkpoint, milestone: np.ndarray | None = None) -> None:
         """Write in the background, one after the other; an error comes up at the next call.

@@ -1,5 +1,6 @@
 """The draft: what the next run will be, kept in the session while the visitor moves about."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -152,7 +153,7 @@ def show_setting(section_name: str, name: str) -> None:
     label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] and not is_part else "")
     st.session_state.setdefault(key, getattr(section, name))
     options: dict[str, Any] = {
-        "key": key, "help": limits["help"], "persist_state": "session",
+        "key": key, "help": _explain(limits), "persist_state": "session",
         "disabled": not _is_used(section_name, name),
     }  # fmt: skip
     if item.type == tuple[int, ...]:
@@ -175,6 +176,16 @@ def show_setting(section_name: str, name: str) -> None:
         st.slider(label, limits["low"], limits["high"], step=step, format=form, **options)
 
 
+def _explain(limits: Mapping[str, Any]) -> str:
+    """The help text of a setting, and its bounds: a field takes nothing beyond them."""
+    bounds = limits["low"], limits["high"]
+    if None in bounds:
+        return str(limits["help"])
+    form = "{:.0%}" if limits["unit"] == "part" else "{:,.10g}"
+    low, high = map(form.format, bounds)
+    return f"{limits['help']} From {low} to {high}."
+
+
 def _is_used(section_name: str, name: str) -> bool:
     """Whether a setting plays a part beside the others; grey otherwise."""
     key, used_by = _USED_BY.get(name, ("", ()))
@@ -186,19 +197,19 @@ def _is_used(section_name: str, name: str) -> bool:
 
 def _show_numbers(label: str, key: str, help_text: str) -> None:
     """A text field for several whole numbers; the setting itself is kept as numbers."""
-    text_key = f"text of {key}"
+    text_key, problem_key = f"text of {key}", f"problem of {key}"
 
     def take() -> None:
         try:
             st.session_state[key] = parse_value(st.session_state[text_key], tuple[int, ...], label)
         except ConfigError as error:
-            st.session_state["problem"] = str(error)
+            st.session_state[problem_key] = str(error)
 
     st.session_state[text_key] = ", ".join(map(str, st.session_state[key]))
     st.text_input(label, key=text_key, help=help_text, on_change=take)
-    problem = st.session_state.pop("problem", None)
+    problem = st.session_state.pop(problem_key, None)
     if problem:
-        st.caption(f":red[{escape(problem)}]")
+        st.caption(f":red[{escape(problem)} The field stands as it was.]")
 
 
 def _find_step(span: float) -> float:

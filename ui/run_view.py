@@ -170,8 +170,10 @@ def _show_outcome(run: Run, status: dict[str, Any], config: RunConfig) -> None:
         level, unit = words.get_main_level(metrics)
         with st.grid(4, min_column_width=150):
             for name in ("accuracy", "sensitivity", "specificity"):
-                st.metric(name.capitalize(), words.say_percent(level[name]), border=True)
-            st.metric("AUC", words.say_auc(level["auc"]), border=True)
+                label = f"{name.capitalize()}, n = {level[name]['n']}"
+                st.metric(label, words.say_percent(level[name]), border=True)
+            label = f"AUC, n = {level['accuracy']['n']}"
+            st.metric(label, words.say_auc(level["auc"]), border=True)
         st.write(f"Validation: {words.say_worth(level, unit)}. {words.say_doubt(level)}")
         if config.training.keep == "best":
             st.caption(

@@ -48,7 +48,11 @@ def take_settings() -> None:
             load_settings(RunConfig.from_dict(values))
             # The form unfolds.
             st.session_state["settings given"] = st.session_state.get("settings given", 0) + 1
-            st.toast("The settings stand in the form for the next run.", icon=":material/tune:")
+            st.toast(
+                "The settings stand in the form for the next run; its images are still those "
+                "chosen on the data page.",
+                icon=":material/tune:",
+            )
     except (ConfigError, TypeError) as error:
         show_problem(f"These settings cannot be used. {error}")
         return
@@ -143,6 +147,13 @@ def _show_more(name: str, index: Index) -> None:
     elif name == "Schedule":
         figure = training_charts.draw_schedule(get_draft().training, is_dark=is_dark())
         st.plotly_chart(figure, config=charts.PLAIN, key="schedule", alt="Learning rate by epoch")
+    elif name == "What is kept":
+        training = get_draft().training
+        within = [str(epoch) for epoch in training.milestones if epoch <= training.epochs]
+        st.caption(
+            f"Milestones within these {words.say_number(training.epochs, 'epoch')}: "
+            f"{', '.join(within) or 'none'}."
+        )
     elif name == "Save and load":
         _show_files()
 

@@ -141,6 +141,23 @@ def test_milestones_are_a_number_or_a_sentence(open_page):
     next(t for t in app.text_input if t.label == "Milestones (epochs)").set_value("five").run()
     assert app.session_state["setting training.milestones"] == (5, 6)
     assert "cannot be read" in read_texts(app).replace("\\", "")
+    assert "Milestones within these 40 epochs: 5, 6." in read_texts(app)
+
+
+def test_what_cannot_be_read_is_said_below_its_own_field(open_page):
+    app = open_page("Train")
+    next(t for t in app.text_input if t.label == "Milestones (epochs)").set_value("five").run()
+    problems = [text.value for text in app.caption if "cannot be read" in text.value]
+    assert len(problems) == 1
+    assert "Milestones" in problems[0]
+
+
+def test_the_help_of_a_number_says_its_bounds(open_page):
+    app = open_page("Train")
+    assert next(n for n in app.number_input if n.label == "Batch size").help.endswith(
+        "From 1 to 512."
+    )
+    assert next(s for s in app.slider if s.label == "Dropout").help.endswith("From 0 to 0.9.")
 
 
 def test_milestones_stand_beside_the_thesis_own(open_page, own_run):
