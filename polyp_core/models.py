@@ -1,23 +1,22 @@
 """A ModelConfig becomes a keras.Model that takes grey levels 0 to 255 and gives a probability."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from polyp_core.config import ModelConfig, RunConfig, TrainingConfig
 from polyp_core.errors import ModelError
+from polyp_core.networks import extract_features, get_backbone, set_backbone_trainable
 
 FEATURES = "features"  # the layer whose output the head reads and Grad-CAM explains
 LOGIT = "logit"
 
 
 def build_model(config: ModelConfig) -> keras.Model:
-    """Convolution blocks, then a head with one sigmoid unit.
-
-    The scaling to [0, 1] is part of the model, so nobody can forget it or do it twice. With the
-    head "average" the last block has no pooling, which leaves Grad-CAM a finer map.
+    """A network with its head of one sigmoid unit, and random weights.
 
     Returns:
         Input `(batch, size, size, channels)` in [0, 255]; output `(batch, 1)`, the probability of
@@ -25,13 +24,7 @@ def build_model(config: ModelConfig) -> keras.Model:
     """
     layers = keras.layers
     image = keras.Input((config.image_size_px, config.image_size_px, config.channels), name="image")
-    x = layers.Rescaling(1 / 255)(image)
-    for number, filters in enumerate(config.filters, start=1):
-        is_last = number == len(config.filters)
-        x = _convolve(x, filters, config)
-        if not (is_last and config.head == "average"):
-            x = layers.MaxPooling2D(2)(x)
-    x = layers.Identity(name=FEATURES)(x)
+    x = layers.Identity(name=FEATURES)(extract_features(image, config))
     x = layers.Flatten()(x) if config.head == "flatten" else layers.GlobalAveragePooling2D()(x)
     if config.dense_units:
         x = layers.Dense(config.dense_units, activation="relu")(x)
@@ -76,12 +69,42 @@ def _make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     )
 
 
-def _convolve(x: keras.KerasTensor, filters: int, config: ModelConfig) -> keras.KerasTensor:
-    layers = keras.layers
-    if not config.batch_normalization:
-        return layers.Conv2D(filters, 3, padding=config.padding, activation="relu")(x)
-    x = layers.Conv2D(filters, 3, padding=config.padding, use_bias=False)(x)
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+def is_backbone_resting(config: RunConfig, epoch: int) -> bool:
+    """Whether only the head learns in an epoch, counted from 1."""
+    return config.model.network == "transfer" and epoch <= config.training.frozen_epochs
+
+
+def make_step(
+    model: keras.Model, config: RunConfig, *, is_resting: bool
+) -> Callable[..., dict[str, Any]]:
+    """Keras' own training step, for a backbone with a rate of its own.
+
+    An optimizer has one rate, so what a step does to the backbone is shortened afterwards; that
+    holds for every kind of optimizer, also for those to which the length of a gradient is nothing.
+
+    Args:
+        model: As `make_model` made it.
+        config: All settings.
+        is_resting: Whether the backbone stays as it is.
+
+    Returns:
+        A function of a batch that gives the metrics before the step.
+    """
+    if config.model.network != "transfer":
+        return lambda *batch: model.train_step(batch)
+    backbone, rate = get_backbone(model), config.training.backbone_rate
+
+    def train_step(*batch: Any) -> dict[str, Any]:  # noqa: ANN401 - a tensor of any backend
+        set_backbone_trainable(backbone, is_trainable=not is_resting)
+        slow = backbone.trainable_variables
+        before = [keras.ops.copy(variable) for variable in slow]
+        logs = model.train_step(batch)
+        for variable, value in zip(slow, before, strict=True):
+            variable.assign(value + rate * (variable - value))
+        set_backbone_trainable(backbone, is_trainable=True)
+        return dict(logs)
+
+    return train_step
 
 
 def make_model(config: RunConfig) -> keras.Model:
@@ -141,11 +164,7 @@ def copy_arrays(
 
 def list_variables(model: keras.Model) -> list[keras.Variable]:
     """All that a step changes: weights, statistics, dropout's random state, the optimizer's."""
-    return [
-        *model.trainable_variables,
-        *model.non_trainable_variables,
-        *model.optimizer.variables,
-    ]
+    return [*model.variables, *model.optimizer.variables]
 
 
 def assign_arrays(

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
+from polyp_core.graph import make_deterministic
 from polyp_core.models import assign_arrays, copy_arrays, list_variables, make_model
+from polyp_core.networks import load_backbone
 from polyp_core.pipeline import TrainingBatches
 from polyp_core.runs import Run
 from polyp_core.schedules import smooth_losses, suggest_rate
@@ -36,8 +37,10 @@ def find_rate(
     References: Smith, Cyclical learning rates, WACV 2017, section 3.3.
     """
     keras.utils.set_random_seed(config.training.seed)
-    tf.config.experimental.enable_op_determinism()
+    make_deterministic()
     model = make_model(config)
+    if config.model.network == "transfer":
+        load_backbone(model, config.model)
     start = copy_arrays(list_variables(model))
     rows = index.select("train")
     batches = TrainingBatches(

@@ -11,11 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from functools import cached_property
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from polyp_core import checkpoints
 from polyp_core.checkpoints import Checkpoint
@@ -23,6 +21,7 @@ from polyp_core.config import RunConfig, TrainingConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import RunError
 from polyp_core.files import write_atomically
+from polyp_core.graph import Step, compile_step, make_deterministic
 from polyp_core.history import (
     THRESHOLD,
     append_row,
@@ -36,9 +35,12 @@ from polyp_core.models import (
     averaged_weights,
     build_model,
     copy_arrays,
+    is_backbone_resting,
     list_variables,
     make_model,
+    make_step,
 )
+from polyp_core.networks import load_backbone
 from polyp_core.pipeline import TrainingBatches
 from polyp_core.reporting import WorkStopped
 from polyp_core.runs import Run
@@ -84,6 +86,7 @@ class Trainer:
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
         self._rate: float | None = None  # that the optimizer was given
+        self._steps: dict[bool, Step] = {}
         self._buffers: deque[list[np.ndarray]] = deque()
 
     def train(self) -> None:
@@ -98,7 +101,7 @@ class Trainer:
         """
         settings = self._settings
         keras.utils.set_random_seed(settings.seed)
-        tf.config.experimental.enable_op_determinism()
+        make_deterministic()
         started = time.monotonic()
         self._model = make_model(self._config)
         state = self._restore()
@@ -155,27 +158,23 @@ class Trainer:
         weights = self._class_weights
         more = [] if weights is None else [weights[labels[:, 0].astype(int)]]
         self._model.reset_metrics()
-        logs = self._step(images, labels, *more)
+        logs = self._get_step(epoch)(images, labels, *more)
         return {name: float(logs[name]) for name in ("cross_entropy", "accuracy")}
 
     def _compute_rate(self, epoch: int, step: int) -> float:
         progress = (epoch - 1 + (step + 0.5) / self._batches.num_steps) / self._settings.epochs
         return compute_rate(self._settings, progress, self._history)
 
-    @cached_property
-    def _step(self) -> tf.types.experimental.PolymorphicFunction:
-        """Keras' own step, compiled once for batches of any size.
-
-        `train_on_batch` compiles the shorter last batch apart; which of the two serves a batch,
-        and so the last bit of the result, depends on which came first, as after a resume.
-        """
-        model, batch = self._model, [tf.TensorSpec((None, *self._images.shape[1:]), tf.uint8)]
-        batch.append(tf.TensorSpec((None, 1), tf.float32))
-        if self._class_weights is not None:
-            batch.append(tf.TensorSpec((None,), tf.float32))
-        return tf.function(
-            lambda *batch: model.train_step(batch), input_signature=batch, autograph=False
-        )
+    def _get_step(self, epoch: int) -> Step:
+        """The compiled step; one for the epochs in which a backbone rests, another afterwards."""
+        is_resting = is_backbone_resting(self._config, epoch)
+        if is_resting not in self._steps:
+            self._steps[is_resting] = compile_step(
+                make_step(self._model, self._config, is_resting=is_resting),
+                self._images.shape[1:],
+                is_weighted=self._class_weights is not None,
+            )
+        return self._steps[is_resting]
 
     def _show(
         self, epoch: int, step: int, num_done: int, images: np.ndarray, labels: np.ndarray
@@ -274,8 +273,7 @@ class Trainer:
         """Set the model to the newest checkpoint that can be read, and the history with it."""
         history = self._run.read_history()
         num_known = count_unbroken(history)
-        variables = list_variables(self._model)
-        start = Checkpoint(epoch=0, step=0, variables=copy_arrays(variables), sums=np.zeros(3))
+        variables, start = list_variables(self._model), None
         for path in checkpoints.read_checkpoints(self._run):
             try:
                 state = checkpoints.read_checkpoint(path)
@@ -287,13 +285,8 @@ class Trainer:
                 assign_arrays(variables, state.variables, path.name)
                 start = state
                 break
-        if num_known and not start.epoch + start.step:
-            raise RunError(
-                f"No checkpoint of run '{self._run.name}' can be used, though its history has "
-                f"{say_number(num_known, 'epoch')}; worker.log says why. Expected at least one "
-                "that is whole. "
-                "Start a new run with these settings; this one stays as it is."
-            )
+        if start is None:
+            start = self._begin(num_known)
         checkpoints.discard_newer(self._run, start)
         self._run.cut_history(start.epoch)
         self._run.cut_milestones(start.epoch)
@@ -301,6 +294,20 @@ class Trainer:
             self._run.append_history(start.row)
         self._history = self._run.read_history()
         return start
+
+    def _begin(self, num_known: int) -> Checkpoint:
+        """The state before the first step, if there has been none."""
+        if num_known:
+            raise RunError(
+                f"No checkpoint of run '{self._run.name}' can be used, though its history has "
+                f"{say_number(num_known, 'epoch')}; worker.log says why. Expected at least one "
+                "that is whole. "
+                "Start a new run with these settings; this one stays as it is."
+            )
+        if self._config.model.network == "transfer":
+            load_backbone(self._model, self._config.model)
+        variables = copy_arrays(list_variables(self._model))
+        return Checkpoint(epoch=0, step=0, variables=variables, sums=np.zeros(3))
 
     def _save_model(self, state: Checkpoint) -> None:
         """Write the kept state, always in 32 bit."""

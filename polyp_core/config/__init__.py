@@ -37,6 +37,14 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    def __post_init__(self) -> None:
+        if self.model.network == "transfer" and self.training.ema:
+            raise ConfigError(
+                "Weights cannot be averaged while a part of them rests. Expected training.ema=0 "
+                "with model.network=transfer. Set either to something else. "
+                f"Received: training.ema={self.training.ema:g}"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists and numbers, ready for JSON."""
         return asdict(self)

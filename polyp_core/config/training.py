@@ -108,6 +108,24 @@ class TrainingConfig:
         low=0.0,
         high=0.9999,
     )
+    frozen_epochs: int = setting(
+        5,
+        "Epochs at the start in which the backbone stays as it is and only the head learns; used "
+        "by the network 'transfer' alone.",
+        label="Backbone at rest for",
+        unit="epochs",
+        low=0,
+        high=10_000,
+    )
+    backbone_rate: float = setting(
+        0.1,
+        "The backbone's learning rate beside the head's, afterwards; used by the network "
+        "'transfer' alone.",
+        label="Rate of the backbone",
+        unit="part",
+        low=0.0,
+        high=1.0,
+    )
     label_smoothing: float = setting(
         0.0,
         "Trains towards 0.05 and 0.95 instead of 0 and 1 (for 0.1): less sure of itself.",

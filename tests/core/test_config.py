@@ -214,8 +214,8 @@ def test_config_of_another_shape_is_an_error_the_user_can_repair(values):
         (
             ModelConfig,
             {"filters": (8, 8, 8), "image_size_px": 16},
-            "3 convolution blocks do not fit an image of 16 px: each one halves it. Expected at "
-            "least 1 px left. Use fewer blocks, a larger model.image_size_px or "
+            "3 stages do not fit an image of 16 px: each one halves it. Expected at "
+            "least 1 px left. Use fewer stages, a larger model.image_size_px or "
             "model.padding=same. Received: filters=(8, 8, 8), image_size_px=16",
         ),
     ],
@@ -226,9 +226,24 @@ def test_wrong_value_is_refused_word_for_word(section, values, message):
     assert str(caught.value) == message
 
 
+def test_a_residual_network_loses_no_border():
+    ModelConfig(network="residual", image_size_px=16, filters=(4,) * 4)
+    with pytest.raises(ConfigError, match="^5 stages do not fit an image of 16 px"):
+        ModelConfig(network="residual", image_size_px=16, filters=(4,) * 5)
+
+
+def test_a_backbone_is_refused_what_it_cannot_use():
+    with pytest.raises(ConfigError, match=r"Expected 32 px or more.*image_size_px=31$"):
+        ModelConfig(network="transfer", image_size_px=31)
+    ModelConfig(network="transfer", image_size_px=32, filters=())  # which it does not use
+    texts = ["model.network=transfer", "training.ema=0.9"]
+    with pytest.raises(ConfigError, match=r"Expected training.ema=0 with model.network=transfer"):
+        RunConfig().with_settings(texts)
+
+
 @pytest.mark.parametrize("filters", [(), (8, 0), (-1,)])
 def test_blocks_without_filters_are_refused(filters):
-    with pytest.raises(ConfigError, match="Expected at least one block, of 1 to 2048 filters each"):
+    with pytest.raises(ConfigError, match="Expected at least one stage, of 1 to 2048 filters each"):
         ModelConfig(filters=filters)
 
 
@@ -241,7 +256,7 @@ def test_as_many_blocks_fit_as_leave_one_pixel(padding, num_blocks):
         return ModelConfig(image_size_px=16, padding=padding, filters=(4,) * count)
 
     make(num_blocks)
-    with pytest.raises(ConfigError, match=f"^{num_blocks + 1} convolution blocks do not fit"):
+    with pytest.raises(ConfigError, match=f"^{num_blocks + 1} stages do not fit"):
         make(num_blocks + 1)
 
 
