@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from polyp_core.calibration import describe_calibration
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index, read_index
 from polyp_core.errors import DatasetError
@@ -50,6 +51,10 @@ def evaluate_run(run: Run, index: Index, images: np.ndarray) -> None:
     )
     is_test = predictions["split"] == "test"
     metrics = _describe(predictions[~is_test], classifier, index.class_names)
+    metrics["calibration"] = describe_calibration(
+        predictions["label"][~is_test].to_numpy(), predictions["probability"][~is_test].to_numpy(),
+        float(run.read_serving()["temperature"]),
+    )  # fmt: skip
     if is_test.any():
         metrics["test"] = _describe(predictions[is_test], classifier, index.class_names)
     run.write_table("predictions.csv", predictions)

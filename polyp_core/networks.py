@@ -78,7 +78,7 @@ def _load_file(backbone: keras.Model, config: ModelConfig) -> None:
     if path.is_file():
         try:
             backbone.load_weights(path)
-        except Exception as error:  # of h5py and Keras, many kinds
+        except (OSError, ValueError, KeyError, IndexError) as error:
             problem = _shorten(error)
         else:
             return

@@ -7,11 +7,14 @@ conversion alone, by one whose gradient is written with multiplication and compa
 import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
+from polyp_core.calibration import fit_temperature
 from polyp_core.errors import ModelError
 from polyp_core.files import write_atomically
 from polyp_core.models import FEATURES, LOGIT, build_model
@@ -19,24 +22,61 @@ from polyp_core.prediction import Predictor
 from polyp_core.runs import Run
 
 MAX_DIFFERENCE = 1e-4
+_NUM_COMPARED = 200
 MAX_ENSEMBLE_BYTES = 400_000_000  # converting takes nine times as much memory for a moment
 
 
-def write_serving_model(run: Run, images: np.ndarray) -> None:
-    """Convert model.keras, open the result again and compare it with Keras.
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A model as it is to predict.
 
-    Writes serving.tflite, and serving.json with its sha256, the largest difference found and the
-    scale of the saliency map.
+    Attributes:
+        model: Of `models.build_model`.
+        is_mirrored: Whether it judges an image as the mean of it and its mirror image.
+        temperature: Divides the logit.
+        saliency_scale: Divides the map, above 0.
+    """
+
+    model: keras.Model
+    is_mirrored: bool = False
+    temperature: float = 1.0
+    saliency_scale: float = 1.0
+
+    def compute_logits(self, images: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """What Keras says of some of `(n, size, size, channels)`, before the temperature."""
+        network = keras.Model(self.model.input, self.model.get_layer(LOGIT).output)
+        parts = []
+        for start in range(0, len(numbers), 32):
+            part = images[numbers[start : start + 32]]
+            logits = network.predict_on_batch(part)[:, 0]
+            if self.is_mirrored:
+                logits = (logits + network.predict_on_batch(part[:, :, ::-1])[:, 0]) / 2
+            parts.append(logits)
+        return np.concatenate(parts)
+
+
+def write_serving_model(run: Run, images: np.ndarray, validation: pd.DataFrame) -> None:
+    """Fit the temperature, convert model.keras, open the result again and compare it with Keras.
+
+    Writes serving.tflite, and serving.json with its sha256, the temperature, the largest difference
+    found and the scale of the saliency map.
 
     Args:
         run: A run with a model.keras.
-        images: `(n, size, size, channels)` uint8, n >= 1: validation images to compare on.
+        images: `(n, size, size, channels)` uint8 of the whole index.
+        validation: At least one row of the index.
 
     Raises:
         ModelError: If the two disagree by more than 1e-4.
     """
-    model = _load_in_32_bit(run)
-    _write_checked(run, convert_model(model), [model], images, threshold=0.5)
+    served = _load(run)
+    numbers = validation.index.to_numpy()
+    logits = served.compute_logits(images, numbers)
+    temperature = fit_temperature(validation["label"].to_numpy(), logits)
+    content = convert_ensemble([replace(served, temperature=temperature)])
+    expected = _sigmoid(logits / temperature)[:_NUM_COMPARED]
+    values = {"threshold": 0.5, "temperature": temperature}
+    _write_checked(run, content, expected, images[numbers[:_NUM_COMPARED]], values)
 
 
 def write_ensemble_model(run: Run, members: Sequence[Run], images: np.ndarray) -> None:
@@ -59,50 +99,50 @@ def write_ensemble_model(run: Run, members: Sequence[Run], images: np.ndarray) -
             f"at most {MAX_ENSEMBLE_BYTES / 1e6:.0f} MB. Use a smaller network or fewer folds and "
             "seeds; the numbers of the study stand all the same."
         )
-    models = [_load_in_32_bit(member) for member in members]
     serving = [member.read_serving() for member in members]
-    content = convert_ensemble(models, [float(values["saliency_scale"]) for values in serving])
+    served = [
+        replace(
+            _load(member), temperature=values.get("temperature", 1.0),
+            saliency_scale=values["saliency_scale"],
+        )
+        for member, values in zip(members, serving, strict=True)
+    ]  # fmt: skip
+    numbers = np.arange(len(images))
+    each = [_sigmoid(one.compute_logits(images, numbers) / one.temperature) for one in served]
     threshold = float(np.mean([values["threshold"] for values in serving]))
-    _write_checked(run, content, models, images, threshold)
+    _write_checked(
+        run, convert_ensemble(served), np.mean(each, axis=0), images, {"threshold": threshold}
+    )
 
 
-def convert_model(model: keras.Model) -> bytes:
-    """A LiteRT flatbuffer with input `(1, size, size, channels)` float32 in [0, 255].
+def convert_ensemble(members: Sequence[Served]) -> bytes:
+    """One or several models as a LiteRT flatbuffer.
 
-    Its outputs are "probability" `(1,)` and "saliency" `(1, rows, columns)`: the signed Grad-CAM of
-    the logit, above zero where the image speaks for the positive class.
+    Its input is `(1, size, size, channels)` float32 in [0, 255]. Its outputs are "probability"
+    `(1,)`, the mean of the members'; and "saliency" `(1, rows, columns)`: the signed Grad-CAM of
+    the logit, above zero where the image speaks for the positive class, the mean of the members',
+    each on its own scale, so that no member is louder than the others.
+
+    Args:
+        members: Of one input shape and one size of features.
 
     References: Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1 (without the final ReLU, so that both
     directions can be shown).
     """
-    return convert_ensemble([model], [1.0])
-
-
-def convert_ensemble(models: Sequence[keras.Model], saliency_scales: Sequence[float]) -> bytes:
-    """Several models as one LiteRT flatbuffer, with the interface of `convert_model`.
-
-    The probability is the mean of the members' probabilities; the saliency the mean of their signed
-    Grad-CAMs, each divided by its own scale, so that no member is louder than the others.
-
-    Args:
-        models: Of one input shape and one size of features.
-        saliency_scales: Of each model, above 0.
-    """
-    explained = [_explain(model) for model in models]
-    input_shape = (1, *models[0].input.shape[1:])
+    explained = [_explain(member) for member in members]
+    input_shape = (1, *members[0].model.input.shape[1:])
 
     @tf.function(input_signature=[tf.TensorSpec(input_shape, tf.float32, "image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities, maps = zip(*[explain(image) for explain in explained], strict=True)
-        scaled = [m / scale for m, scale in zip(maps, saliency_scales, strict=True)]
         return {
-            "probability": tf.add_n(probabilities) / len(models),
-            "saliency": tf.add_n(scaled) / len(models),
+            "probability": tf.add_n(probabilities) / len(members),
+            "saliency": tf.add_n(maps) / len(members),
         }
 
     archive = keras.export.ExportArchive()
-    for model in models:
-        archive.track(model)
+    for member in members:
+        archive.track(member.model)
     archive.add_endpoint("serve", serve)
     with tempfile.TemporaryDirectory() as directory:
         archive.write_out(directory, verbose=False)
@@ -112,22 +152,33 @@ def convert_ensemble(models: Sequence[keras.Model], saliency_scales: Sequence[fl
         return bytes(converter.convert())
 
 
-def _explain(model: keras.Model) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """What gives probability `(1,)` and signed Grad-CAM `(1, rows, columns)` of an image."""
+def _explain(member: Served) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """What gives probability `(1,)` and scaled Grad-CAM `(1, rows, columns)` of an image."""
+    model = member.model
     positions = {layer.name: number for number, layer in enumerate(model.layers)}
     backbone = keras.Model(model.input, model.get_layer(FEATURES).output)
     head = model.layers[positions[FEATURES] + 1 : positions[LOGIT] + 1]
 
     def explain(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        features = backbone(image, training=False)
+        images = tf.concat([image, tf.reverse(image, [2])], 0) if member.is_mirrored else image
+        features = backbone(images, training=False)
         with tf.GradientTape() as tape:
             tape.watch(features)
-            logit = _apply_head(head, features)
-        gradient = tape.gradient(logit, features)
+            logits = _apply_head(head, features)
+        gradient = tape.gradient(logits, features)
         weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-        return tf.sigmoid(logit)[:, 0], tf.reduce_sum(weights * features, axis=-1)
+        maps = tf.reduce_sum(weights * features, axis=-1)
+        if member.is_mirrored:  # the mirror image's map is turned back
+            maps = (maps[:1] + tf.reverse(maps[1:], [2])) / 2
+        logit = tf.reduce_mean(logits[:, 0], keepdims=True)
+        return tf.sigmoid(logit / member.temperature), maps / member.saliency_scale
 
     return explain
+
+
+def _load(run: Run) -> Served:
+    """The kept model of a run, before its temperature is known."""
+    return Served(model=_load_in_32_bit(run), is_mirrored=run.read_config().model.mirror)
 
 
 def _load_in_32_bit(run: Run) -> keras.Model:
@@ -146,17 +197,20 @@ def _load_in_32_bit(run: Run) -> keras.Model:
 
 
 def _write_checked(
-    run: Run,
-    content: bytes,
-    models: Sequence[keras.Model],
-    images: np.ndarray,
-    threshold: float,
+    run: Run, content: bytes, expected: np.ndarray, images: np.ndarray, values: dict[str, float]
 ) -> None:
-    """Compare a serving model with the mean of the Keras models, and write it if they agree."""
+    """Compare a serving model with the probabilities that Keras gives, and write it if they agree.
+
+    Args:
+        run: Where to write.
+        content: The LiteRT flatbuffer.
+        expected: `(n,)`.
+        images: `(n, size, size, channels)` uint8.
+        values: What else stands in serving.json.
+    """
     predictor = Predictor(content)
     served = [predictor.predict(image) for image in images]
     probabilities = np.array([probability for probability, _ in served])
-    expected = np.mean([_predict_with_keras(model, images) for model in models], axis=0)
     difference = float(np.abs(probabilities - expected).max())
     if not difference <= MAX_DIFFERENCE:
         raise ModelError(
@@ -170,7 +224,7 @@ def _write_checked(
         "serving.json",
         {
             "sha256": hashlib.sha256(content).hexdigest(),
-            "threshold": threshold,
+            **values,
             "largest_difference": difference,
             "compared_images": len(images),
             # Full colour in an overlay: evidence as strong as the strongest half percent seen in
@@ -180,10 +234,8 @@ def _write_checked(
     )
 
 
-def _predict_with_keras(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    starts = range(0, len(images), 32)
-    parts = [model(images[start : start + 32], training=False).numpy() for start in starts]
-    probabilities: np.ndarray = np.concatenate(parts)[:, 0]
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    probabilities: np.ndarray = 1 / (1 + np.exp(-logits.astype(np.float64)))
     return probabilities
 
 

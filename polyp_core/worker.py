@@ -109,10 +109,9 @@ def _train_and_evaluate(run: Run, reporter: Reporter) -> int:
     brightest = _find_brightest(images, index)
     reporter.report(brightest_level=brightest)
     Trainer(run, config, index, images, reporter.report).train()
-    reporter.write(message="Converting the model for predictions")
-    validation = index.select("validation").index.to_numpy()
-    write_serving_model(run, np.asarray(images[validation[:200]]))
-    reporter.write(message="Testing on the validation images")
+    reporter.report_after_training("Converting the model for predictions")
+    write_serving_model(run, images, index.select("validation"))
+    reporter.report_after_training("Testing on the validation images")
     evaluate_run(run, index, images)
     if not reporter.end("finished", "Finished"):
         return 1  # the checkpoints stay, for a resume

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "words", "config", "presets", "dicom", "region", "images", "annotations",
     "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
-    "phantom", "imaging_effects", "augmentation", "metrics", "audit", "schedules", "runs",
-    "history", "summaries", "study", "workspace", "environment", "doctor", "queueing",
+    "phantom", "imaging_effects", "augmentation", "metrics", "calibration", "audit", "schedules",
+    "runs", "history", "summaries", "study", "workspace", "environment", "doctor", "queueing",
     "processes", "jobs", "study_jobs", "prediction", "evaluation", "image_store", "reporting",
     "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
@@ -87,11 +87,14 @@ def test_files_and_functions_stay_small(path):
 
 @pytest.mark.parametrize("path", CORE + SCREENS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_the_workers_catch_everything(path):
+    """And networks.py, since Keras raises a bare Exception where it cannot fetch weights."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ExceptHandler):
             names = ast.unparse(node.type) if node.type else "everything"
             is_broad = node.type is None or names in ("Exception", "BaseException")
-            assert not is_broad or path.name in ("worker.py", "study_worker.py"), node.lineno
+            assert not is_broad or path.name in ("worker.py", "study_worker.py", "networks.py"), (
+                node.lineno
+            )
 
 
 @pytest.mark.parametrize("path", [p for p in CORE if p.parent.name == "polyp_core"],

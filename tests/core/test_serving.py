@@ -1,6 +1,7 @@
 import hashlib
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from polyp_core.config import ModelConfig, RunConfig
@@ -14,13 +15,14 @@ import tensorflow as tf  # noqa: E402
 from polyp_core import serving  # noqa: E402
 from polyp_core.models import FEATURES, build_model  # noqa: E402
 from polyp_core.serving import (  # noqa: E402
+    Served,
     convert_ensemble,
-    convert_model,
     write_ensemble_model,
     write_serving_model,
 )  # fmt: skip
 
 SAVING = "ignore:__array__ implementation:DeprecationWarning"  # of TensorFlow, in Keras
+VALIDATION = pd.DataFrame({"label": [0, 1, 0, 1, 0, 1]})
 HEADS = {
     "flatten": ModelConfig(image_size_px=40, channels=3, filters=(4, 8), dense_units=6),
     "average": ModelConfig(
@@ -50,7 +52,7 @@ def test_serving_agrees_with_keras_and_with_grad_cam_written_anew(head):
         if "moving" in variable.path:
             low = 0.5 if "variance" in variable.path else -0.5
             variable.assign(generator.uniform(low, low + 1, variable.shape))
-    predictor = Predictor(convert_model(model))
+    predictor = Predictor(convert_ensemble([Served(model=model)]))
     for _ in range(5):
         image = generator.integers(0, 256, (40, 40, config.channels)).astype(np.uint8)
         probability, saliency = predictor.predict(image)
@@ -59,6 +61,35 @@ def test_serving_agrees_with_keras_and_with_grad_cam_written_anew(head):
         scale = np.abs(expected_saliency).max()
         assert scale > 0
         np.testing.assert_allclose(saliency / scale, expected_saliency / scale, atol=2e-3)
+
+
+@pytest.mark.parametrize("head", list(HEADS))
+def test_the_mirror_image_counts_as_much_as_the_image(head):
+    (model,) = make_models(head, 1)
+    member = Served(model=model, is_mirrored=True, temperature=2.0, saliency_scale=4.0)
+    predictor = Predictor(convert_ensemble([member]))
+    shape = (40, 40, HEADS[head].channels)
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    probability, saliency = predictor.predict(image)
+    each = [explain_with_keras(model, side) for side in (image, image[:, ::-1])]
+    logits = [np.log(p / (1 - p)) for p, _ in each]
+    assert probability == pytest.approx(1 / (1 + np.exp(-np.mean(logits) / 2)), abs=1e-4)
+    assert member.compute_logits(image[np.newaxis], np.array([0])) == pytest.approx(
+        np.mean(logits), abs=1e-4
+    )
+    expected = (each[0][1] + each[1][1][:, ::-1]) / 2 / 4
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(saliency / largest, expected / largest, atol=2e-3)
+    mirrored, turned = predictor.predict(image[:, ::-1])
+    assert mirrored == pytest.approx(probability, abs=1e-5)
+    np.testing.assert_allclose(turned[:, ::-1] / largest, saliency / largest, atol=2e-3)
+
+
+def test_a_finished_run_says_what_its_temperature_changed(finished_run):
+    calibration = finished_run.read_metrics()["calibration"]
+    assert calibration["temperature"] == finished_run.read_serving()["temperature"]
+    assert calibration["n"] == len(finished_run.read_predictions())
+    assert calibration["log_loss"]["after"] <= calibration["log_loss"]["before"]
 
 
 def test_the_written_model_is_known_by_its_hash_and_was_compared(finished_run):
@@ -84,7 +115,11 @@ def make_models(head, num_models, policy="float32"):
 @pytest.mark.parametrize("head", list(HEADS))
 def test_an_ensemble_is_the_mean_of_its_members_each_map_on_its_own_scale(head):
     models, scales = make_models(head, 3), [0.5, 1.0, 4.0]
-    predictor = Predictor(convert_ensemble(models, scales))
+    members = [
+        Served(model=model, saliency_scale=scale)
+        for model, scale in zip(models, scales, strict=True)
+    ]
+    predictor = Predictor(convert_ensemble(members))
     generator = np.random.default_rng(0)
     for _ in range(5):
         shape = (40, 40, HEADS[head].channels)
@@ -112,13 +147,15 @@ def test_what_was_trained_in_16_bit_is_served_in_32_bit(tmp_path):
     (model,) = make_models("average", 1, "mixed_bfloat16")
     run = write_run(tmp_path / "run", "average", model)
     images = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 1)).astype(np.uint8)
-    write_serving_model(run, images)
+    write_serving_model(run, images, VALIDATION)
     plain = build_model(HEADS["average"])
     plain.set_weights(model.get_weights())
     predictor = Predictor(run.path("serving.tflite").read_bytes())
+    temperature = run.read_serving()["temperature"]
     for image in images:
-        expected, _ = explain_with_keras(plain, image)
-        assert predictor.predict(image)[0] == pytest.approx(expected, abs=1e-5)
+        plain_probability, _ = explain_with_keras(plain, image)
+        logit = np.log(plain_probability / (1 - plain_probability)) / temperature
+        assert predictor.predict(image)[0] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
 
 
 @pytest.mark.filterwarnings(SAVING)
@@ -129,7 +166,7 @@ def test_an_ensemble_is_written_with_the_mean_threshold_and_refused_if_too_large
     members = []
     for number, model in enumerate(make_models("average", 2)):
         run = write_run(tmp_path / f"run-{number}", "average", model)
-        write_serving_model(run, images)
+        write_serving_model(run, images, VALIDATION)
         run.write_json("serving.json", run.read_serving() | {"threshold": 0.4 + 0.2 * number})
         members.append(run)
     whole = Run(tmp_path / "whole")

@@ -18,6 +18,7 @@ from tests.conftest import make_config, write_classes
 
 keras = pytest.importorskip("keras")
 from polyp_core import models, training  # noqa: E402
+from polyp_core.networks import get_backbone  # noqa: E402
 from polyp_core.training import Trainer  # noqa: E402
 
 # Keras' own, where it saves a model.
@@ -135,6 +136,33 @@ def test_a_run_that_is_broken_off_everywhere_ends_as_an_unbroken_one(
     session.break_off(broken, 3, "validating")
     session.train(broken)
     assert_same_end(broken, unbroken)
+
+
+def test_a_backbone_rests_then_learns_and_is_fetched_once(data, tmp_path, monkeypatch):
+    fetched = []
+
+    def fetch(model, config):
+        """Other weights than the random ones it is built with."""
+        fetched.append(config.backbone)
+        kernel = get_backbone(model).trainable_variables[0]
+        kernel.assign(np.full(kernel.shape, 0.1))
+
+    monkeypatch.setattr(training, "load_backbone", fetch)
+    session = Session(
+        data, tmp_path, "model.network=transfer", "training.frozen_epochs=1", "training.epochs=2",
+        "training.optimizer=adam", "training.backbone_rate=0.5", "training.keep=last",
+    )  # fmt: skip
+    unbroken, broken = session.make_run("unbroken"), session.make_run("broken")
+    session.train(unbroken)
+    session.break_off(broken, 1, "validating")
+    after_first = read_checkpoint(read_checkpoints(broken)[0]).variables[0]
+    np.testing.assert_array_equal(after_first, np.full(after_first.shape, np.float32(0.1)))
+    session.break_off(broken, 2, 1)
+    session.train(broken)
+    assert_same_end(broken, unbroken)
+    newest = read_checkpoint(read_checkpoints(broken)[0]).variables[0]
+    assert np.abs(newest - after_first).max() > 0
+    assert fetched == ["mobilenet-v3-small"] * 2  # once a run, however often it is gone on with
 
 
 def test_what_is_random_is_never_drawn_twice(data, tmp_path):
