@@ -16,6 +16,7 @@ class Preset:
         summary: One line on what it is for.
         num_weights: Of the network.
         ms_per_image: Of training, on two cores; from benchmarks/throughput.py.
+        is_fitted: Whether image size, epochs and batch follow the images, see recipe.py.
         demo_auc: On the demo set after 30 epochs, by patient; from benchmarks/presets.py.
         config: The settings.
     """
@@ -27,6 +28,7 @@ class Preset:
     ms_per_image: float
     demo_auc: float
     config: RunConfig
+    is_fitted: bool = False
 
 
 PRESETS: dict[str, Preset] = {
@@ -34,6 +36,7 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             name="compact",
+            is_fitted=True,
             title="Compact",
             summary="Our default: small, grey, quick. Start here.",
             num_weights=163_961,

@@ -17,6 +17,7 @@ from polyp_core.dataset import Index, read_index
 from polyp_core.doctor.checkup import examine_run
 from polyp_core.errors import RunError
 from polyp_core.presets import PRESETS, get_preset
+from polyp_core.recipe import find_facts, fit_preset
 from polyp_core.runs import FINAL_STATES, Run
 from polyp_core.summaries import list_summaries
 from polyp_core.workspace import find_run, get_cache_dir, get_rates_dir, get_runs_dir
@@ -71,7 +72,8 @@ def _read(options: argparse.Namespace) -> tuple[RunConfig, Index]:
         f"{counts['train']} images to train on, {counts['validation']} to validate on; "
         f"positive class '{index.class_names[1]}', negative '{index.class_names[0]}'"
     )
-    return config, index
+    fitted = fit_preset(options.preset, find_facts(index)).with_settings(options.set)
+    return replace(fitted, data=config.data), index
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from polyp_core.config import RunConfig
 from polyp_core.dataset import Index, read_index
 from polyp_core.errors import ConfigError, RunError
 from polyp_core.presets import PRESETS, get_preset
+from polyp_core.recipe import find_facts, fit_preset
 from polyp_core.runs import FINAL_STATES
 from polyp_core.study import METRICS, Study, open_study
 from polyp_core.study_jobs import check_ray, resume_study, start_study, stop_study
@@ -119,8 +120,9 @@ def _start(options: argparse.Namespace) -> Study:
     config = get_preset(options.preset).with_settings(options.set)
     config = replace(config, data=replace(config.data, folder=options.data))
     index, pairs = _read(config)
+    fitted = fit_preset(options.preset, find_facts(index)).with_settings(options.set)
     return start_study(
-        config,
+        replace(fitted, data=config.data),
         index,
         options.studies or get_studies_dir(),
         num_folds=options.folds,

@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "words", "config", "presets", "dicom", "region", "images", "annotations",
     "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
-    "phantom", "imaging_effects", "augmentation", "metrics", "calibration", "audit", "schedules",
-    "runs", "history", "summaries", "study", "workspace", "environment", "doctor", "queueing",
-    "processes", "jobs", "study_jobs", "prediction", "evaluation", "image_store", "reporting",
+    "recipe", "phantom", "imaging_effects", "augmentation", "metrics", "calibration", "audit",
+    "schedules", "runs", "history", "summaries", "study", "workspace", "environment", "doctor",
+    "queueing", "processes", "jobs", "study_jobs", "prediction", "evaluation", "image_store", "reporting",
     "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "graph", "networks", "models", "training", "rate_finder", "serving", "worker",

@@ -1,0 +1,66 @@
+"""What of a preset depends on the images: how large they are, and how many.
+
+The numbers are those of benchmarks/RECIPES.md.
+"""
+
+from dataclasses import dataclass, replace
+
+from polyp_core.config import RunConfig
+from polyp_core.dataset import Index
+from polyp_core.presets import PRESETS, get_preset
+
+FEW_IMAGES = 100  # to train on; below that one training says little
+_SIDES_PX = (64, 96, 128)
+_IMAGES_SEEN = 60_000  # over the whole training
+_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 120
+_LARGE_BATCH_FROM = 1000  # images to train on
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a preset is fitted to.
+
+    Attributes:
+        num_training: Images to train on.
+        side_px: Their shorter side, in the middle.
+    """
+
+    num_training: int
+    side_px: int
+
+
+def find_facts(index: Index) -> Facts:
+    """Of the training images."""
+    train = index.select("train")
+    sides = train[["width_px", "height_px"]].min(axis=1)
+    return Facts(len(train), int(sides.median()) if len(train) else 0)
+
+
+def fit_preset(name: str, facts: Facts) -> RunConfig:
+    """A preset's settings for such images; those of the thesis stay what they are.
+
+    The network sees no more pixels than there are, but at least 64, where its first stages have
+    something to halve. Few images are seen more often, and in smaller batches.
+
+    Args:
+        name: Of a preset.
+        facts: Of the images.
+
+    Raises:
+        ConfigError: For a name that is no preset.
+    """
+    config = get_preset(name)
+    if not PRESETS[name].is_fitted or not facts.num_training:
+        return config
+    size_px = next((side for side in _SIDES_PX if side >= facts.side_px), _SIDES_PX[-1])
+    epochs = round(_IMAGES_SEEN / facts.num_training / 10) * 10
+    batch_size = config.training.batch_size
+    return replace(
+        config,
+        model=replace(config.model, image_size_px=size_px),
+        training=replace(
+            config.training,
+            epochs=min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS),
+            batch_size=2 * batch_size if facts.num_training >= _LARGE_BATCH_FROM else batch_size,
+        ),
+    )
