@@ -28,6 +28,7 @@ class TrainingBatches:
         augmentation: The bounds of the change; None leaves every image as it is.
         batch_size: Images a step; the last batch of an epoch may hold fewer.
         seed: Of the run.
+        chances: `(m,)` of each image to be drawn, summing to 1; None takes every image once.
     """
 
     images: np.ndarray
@@ -36,6 +37,7 @@ class TrainingBatches:
     augmentation: AugmentConfig | None
     batch_size: int
     seed: int
+    chances: np.ndarray | None = None
 
     @property
     def num_steps(self) -> int:
@@ -43,7 +45,7 @@ class TrainingBatches:
         return -(-len(self.image_numbers) // self.batch_size)
 
     def iterate_epoch(self, epoch: int, steps_done: int = 0) -> Iterator[Batch]:
-        """Every image once, in the epoch's own order.
+        """As many images as there are, in the epoch's own order.
 
         Args:
             epoch: Counted from 1.
@@ -52,7 +54,7 @@ class TrainingBatches:
         Yields:
             Images `(batch, size, size, channels)` uint8 and labels `(batch, 1)` float32.
         """
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.image_numbers))
+        order = self._draw_order(epoch)
         starts = range(steps_done * self.batch_size, len(order), self.batch_size)
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
             waiting: deque[Future[Batch]] = deque()
@@ -67,6 +69,12 @@ class TrainingBatches:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        random, num_images = np.random.default_rng((self.seed, epoch)), len(self.image_numbers)
+        if self.chances is None:
+            return random.permutation(num_images)
+        return random.choice(num_images, num_images, p=self.chances)
 
     def _make_batch(self, positions: np.ndarray, epoch: int) -> Batch:
         labels = self.labels[positions].astype(np.float32)[:, np.newaxis]
@@ -83,3 +91,18 @@ class TrainingBatches:
                 image_number=number,
             )
         return images, labels
+
+
+def weigh_patients(groups: np.ndarray) -> np.ndarray:
+    """Each image's chance to be drawn if every patient has the same.
+
+    Args:
+        groups: `(m,)` patient of each image; "" is a patient of its own.
+
+    Returns:
+        `(m,)`, summing to 1.
+    """
+    names = [group or f"\0{number}" for number, group in enumerate(groups.tolist())]
+    _, places, counts = np.unique(names, return_inverse=True, return_counts=True)
+    chances = 1 / counts[places]
+    return np.asarray(chances / chances.sum())

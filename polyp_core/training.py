@@ -41,7 +41,7 @@ from polyp_core.models import (
     make_step,
 )
 from polyp_core.networks import load_backbone
-from polyp_core.pipeline import TrainingBatches
+from polyp_core.pipeline import TrainingBatches, weigh_patients
 from polyp_core.reporting import WorkStopped
 from polyp_core.runs import Run
 from polyp_core.schedules import compute_rate, find_best_epoch, has_lost_patience
@@ -81,6 +81,11 @@ class Trainer:
             augmentation=config.augmentation,
             batch_size=self._settings.batch_size,
             seed=self._settings.seed,
+            chances=(
+                weigh_patients(train["group"].to_numpy())
+                if self._settings.sampling == "patients"
+                else None
+            ),
         )
         self._history = run.read_history()
         self._writer = ThreadPoolExecutor(1)

@@ -13,8 +13,8 @@ ORDER = [
     "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
     "recipe", "phantom", "imaging_effects", "augmentation", "metrics", "calibration", "audit",
     "schedules", "runs", "history", "summaries", "study", "workspace", "environment", "doctor",
-    "queueing", "processes", "jobs", "study_jobs", "prediction", "evaluation", "image_store", "reporting",
-    "checkpoints",
+    "queueing", "processes", "jobs", "study_jobs", "prediction", "evaluation", "image_store",
+    "reporting", "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "graph", "networks", "models", "training", "rate_finder", "serving", "worker",
     "study_cluster", "study_worker", "run_commands", "study_commands", "__main__", "demo_model",

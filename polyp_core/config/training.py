@@ -30,6 +30,14 @@ class TrainingConfig:
         low=1,
         high=512,
     )
+    sampling: str = setting(
+        "images",
+        "What an epoch is made of: 'images' has every image once; 'patients' draws as many, every "
+        "patient with the same chance, so that one with many images does not count more than one "
+        "with a single image. The same where each patient has one.",
+        label="An epoch draws",
+        choices=("images", "patients"),
+    )
     optimizer: str = setting(
         "rmsprop",
         "The rule that turns gradients into steps. AdamW is a good choice; SGD with momentum wants "

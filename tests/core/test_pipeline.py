@@ -8,7 +8,7 @@ from polyp_core.config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from polyp_core.dataset import read_index
 from polyp_core.image_store import open_images
 from polyp_core.images import decode_image, fit_image
-from polyp_core.pipeline import TrainingBatches
+from polyp_core.pipeline import TrainingBatches, weigh_patients
 from polyp_core.workspace import get_cache_dir
 
 CONFIG = RunConfig(model=ModelConfig(image_size_px=32, channels=1))
@@ -105,3 +105,27 @@ def test_no_image_is_changed_where_it_lies(index):
     before = np.array(batches.images)
     list(batches.iterate_epoch(1))
     assert np.array_equal(batches.images, before)
+
+
+def test_patients_have_the_same_chance_however_many_images_they_have():
+    groups = np.array(["a", "a", "a", "b", "", ""])
+    assert weigh_patients(groups).tolist() == pytest.approx([1 / 12] * 3 + [1 / 4] * 3)
+
+
+def test_an_epoch_of_patients_is_as_long_and_draws_each_by_its_chance():
+    groups = np.array(["a"] * 30 + [f"b{number}" for number in range(10)])
+    batches = TrainingBatches(
+        images=np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1), image_numbers=np.arange(40),
+        labels=np.zeros(40, int), augmentation=None, batch_size=8, seed=3,
+        chances=weigh_patients(groups),
+    )  # fmt: skip
+
+    def see(epoch):
+        return np.concatenate([images[:, 0, 0, 0] for images, _ in batches.iterate_epoch(epoch)])
+
+    epochs = [see(epoch) for epoch in range(1, 101)]
+    assert {len(epoch) for epoch in epochs} == {40}
+    share_of_a = np.mean(np.concatenate(epochs) < 30)
+    assert share_of_a == pytest.approx(1 / 11, abs=0.02)  # not 3 / 4
+    assert see(7).tolist() == epochs[6].tolist()
+    assert epochs[0].tolist() != epochs[1].tolist()
