@@ -1,6 +1,6 @@
 """Complete choices of settings, each with what it costs and gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyp_core.config import AugmentConfig, ModelConfig, RunConfig, TrainingConfig
 from polyp_core.errors import ConfigError
@@ -17,7 +17,8 @@ class Preset:
         num_weights: Of the network.
         ms_per_image: Of training, on two cores; from benchmarks/throughput.py.
         is_fitted: Whether image size, epochs and batch follow the images, see recipe.py.
-        demo_auc: On the demo set after 30 epochs, by patient; from benchmarks/presets.py.
+        demo_auc: On the demo set after 30 epochs, by patient; from benchmarks/presets.py. None
+            where it was not measured.
         config: The settings.
     """
 
@@ -26,10 +27,27 @@ class Preset:
     summary: str
     num_weights: int
     ms_per_image: float
-    demo_auc: float
+    demo_auc: float | None
     config: RunConfig
     is_fitted: bool = False
 
+
+_MODERATE = AugmentConfig(
+    rotation_deg=15.0, width_shift=0.1, height_shift=0.1, shear_deg=5.0, zoom=0.15
+)
+# Found by measurement, see benchmarks/RECIPES.md. The last state is kept: averaged and at the end
+# of its cosine it is no worse than the best, and no number leans on a choice made on validation.
+_RECIPE = TrainingConfig(
+    epochs=40,
+    batch_size=16,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    schedule="cosine",
+    weight_decay=0.01,
+    label_smoothing=0.1,
+    ema=0.99,
+    keep="last",
+)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -44,9 +62,7 @@ PRESETS: dict[str, Preset] = {
             demo_auc=0.96,
             config=RunConfig(
                 preset="compact",
-                augmentation=AugmentConfig(
-                    rotation_deg=15.0, width_shift=0.1, height_shift=0.1, shear_deg=5.0, zoom=0.15
-                ),
+                augmentation=_MODERATE,
                 model=ModelConfig(
                     image_size_px=128,
                     channels=1,
@@ -57,16 +73,51 @@ PRESETS: dict[str, Preset] = {
                     dense_units=0,
                     dropout=0.2,
                 ),
-                training=TrainingConfig(
-                    epochs=40,
-                    batch_size=16,
-                    optimizer="adamw",
-                    learning_rate=2e-3,
-                    schedule="cosine",
-                    weight_decay=0.01,
-                    label_smoothing=0.1,
-                    keep="best",
+                training=_RECIPE,
+            ),
+        ),
+        Preset(
+            name="residual",
+            is_fitted=True,
+            title="Residual",
+            summary="Deeper, with shortcuts: for a thousand images and more.",
+            num_weights=308_817,
+            ms_per_image=9.0,
+            demo_auc=None,
+            config=RunConfig(
+                preset="residual",
+                augmentation=_MODERATE,
+                model=ModelConfig(
+                    network="residual",
+                    image_size_px=128,
+                    channels=1,
+                    filters=(16, 32, 64, 128),
+                    head="average",
+                    dense_units=0,
+                    dropout=0.2,
                 ),
+                training=_RECIPE,
+            ),
+        ),
+        Preset(
+            name="transfer",
+            title="Transfer",
+            summary="Starts from a network that has seen a million photographs; needs its weights.",
+            num_weights=939_697,
+            ms_per_image=9.0,
+            demo_auc=None,
+            config=RunConfig(
+                preset="transfer",
+                augmentation=_MODERATE,
+                model=ModelConfig(
+                    network="transfer",
+                    image_size_px=128,
+                    channels=1,
+                    head="average",
+                    dense_units=0,
+                    dropout=0.2,
+                ),
+                training=replace(_RECIPE, ema=0.0, learning_rate=1e-3),
             ),
         ),
         Preset(

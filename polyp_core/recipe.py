@@ -11,7 +11,7 @@ from polyp_core.presets import PRESETS, get_preset
 
 FEW_IMAGES = 100  # to train on; below that one training says little
 _SIDES_PX = (64, 96, 128)
-_IMAGES_SEEN = 60_000  # over the whole training
+_IMAGES_SEEN = 120_000  # over the whole training
 _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 120
 _LARGE_BATCH_FROM = 1000  # images to train on
 

@@ -66,6 +66,7 @@ def test_unknown_preset_is_answered_with_those_there_are():
     with pytest.raises(ConfigError) as caught:
         get_preset("Thesis")
     assert str(caught.value) == (
-        "There is no preset of that name. Expected one of: compact, thesis, thesis-plus. "
+        "There is no preset of that name. Expected one of: compact, residual, transfer, thesis, "
+        "thesis-plus. "
         "Received: preset='Thesis'"
     )
