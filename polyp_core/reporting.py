@@ -139,6 +139,10 @@ class Reporter:
             if now - self._written_at >= _WRITE_EVERY_S:
                 self.write()
 
+    def report_after_training(self, message: str) -> None:
+        """What is done once training is over; how long it takes is not known."""
+        self.write(message=message, remaining_s=0)
+
     def check_stop(self) -> None:
         """Look whether somebody wants the work to stop.
 

@@ -73,6 +73,11 @@ def _read(options: argparse.Namespace) -> tuple[RunConfig, Index]:
         f"positive class '{index.class_names[1]}', negative '{index.class_names[0]}'"
     )
     fitted = fit_preset(options.preset, find_facts(index)).with_settings(options.set)
+    training = fitted.training
+    print(
+        f"Preset {options.preset}: {fitted.model.image_size_px} px, "
+        f"{words.say_number(training.epochs, 'epoch')}, batches of {training.batch_size}"
+    )
     return replace(fitted, data=config.data), index
 
 

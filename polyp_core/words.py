@@ -43,15 +43,20 @@ def say_worth(level: Mapping[str, Plain], unit: str) -> str:
     )
 
 
-def say_doubt(level: Mapping[str, Plain]) -> str:
-    """What the interval does not allow to claim, or nothing where it clears the baseline."""
+def say_doubt(level: Mapping[str, Plain], advice: str = "look at the data again") -> str:
+    """What the interval does not allow to claim, or nothing where it clears the baseline.
+
+    Args:
+        level: The metrics of one level.
+        advice: What to do where the result is not above the baseline.
+    """
     accuracy, majority = level["accuracy"], level["majority_accuracy"]
     if accuracy["n"] == 0 or accuracy["low"] > majority["value"]:
         return ""
     if accuracy["value"] < majority["value"]:
-        return "It is worse than that: train longer, or look at the data again."
+        return f"It is worse than that: {advice}."
     if accuracy["value"] == majority["value"]:
-        return "It is no better than that: train longer, or look at the data again."
+        return f"It is no better than that: {advice}."
     return "The interval still holds that number: more images would be needed to be sure."
 
 
@@ -70,6 +75,11 @@ def say_duration(seconds: float) -> str:
     if minutes < 90:
         return f"about {round(minutes)} min"
     return f"about {minutes / 60:.1f} h"
+
+
+def say_pace(seconds: float) -> str:
+    """Such as "about 0.3 s": two digits below ten seconds, so that short times can be compared."""
+    return f"about {seconds:.2g} s" if seconds < 10 else say_duration(seconds)
 
 
 def say_count(number: int) -> str:

@@ -162,7 +162,13 @@ def _say_worth(run: Run) -> dict[str, str]:
 
 
 def _judge_images(runs: Sequence[Run]) -> None:
-    """Warn where numbers are of different images and so cannot be compared."""
+    """Warn where numbers are of different images and so cannot be compared.
+
+    A run that is not evaluated has no number to compare.
+    """
+    runs = [run for run in runs if "Accuracy" in _say_worth(run)]
+    if len(runs) < 2:
+        return
     images = [_read_validation(str(run.directory), _find_time(run)) for run in runs]
     unknown = [run for run, found in zip(runs, images, strict=True) if not found]
     if unknown:
@@ -175,7 +181,9 @@ def _judge_images(runs: Sequence[Run]) -> None:
     num_all = len(frozenset().union(*images))
     num_common = len(images[0].intersection(*images[1:]))
     if num_all == num_common:
-        st.caption(f"All were validated on the same {words.say_number(num_all, 'image')}.")
+        st.caption(
+            f"{len(runs)} runs were validated on the same {words.say_number(num_all, 'image')}."
+        )
         return
     st.warning(
         "These runs were validated on different images, so their numbers cannot be compared: of "

@@ -1,5 +1,6 @@
 """The draft: what the next run will be, kept in the session while the visitor moves about."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -11,7 +12,7 @@ from polyp_core.config import AugmentConfig, DataConfig, RunConfig, Section
 from polyp_core.config.settings import parse_value
 from polyp_core.errors import ConfigError
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
-from ui.words import escape
+from ui.words import escape, name_settings
 
 # A setting of training: the one it depends on, and the choices that use it.
 _USED_BY: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -45,7 +46,7 @@ def choose_preset(name: str) -> None:
 
 def get_augmentation_name() -> str | None:
     """Which complete choice of augmentation the draft has; None for one of its own."""
-    augmentation = get_draft().augmentation
+    augmentation = find_draft()[0].augmentation
     return next((n for n, choice in AUGMENTATION_PRESETS.items() if choice == augmentation), None)
 
 
@@ -84,14 +85,24 @@ def describe_input(config: RunConfig) -> str:
     )
 
 
-def get_draft() -> RunConfig:
-    """The preset with the changes made on the pages."""
-    config = PRESETS[get_preset_name()].config
-    sections: dict[str, Any] = {"data": get_data_config()}
+def find_draft() -> tuple[RunConfig, str]:
+    """The preset with the changes made on the pages, and why these cannot be used, or nothing.
+
+    What cannot be used counts as the preset has it, so that the rest of a page stays.
+    """
+    preset, problem = PRESETS[get_preset_name()].config, ""
+    preset = replace(preset, data=get_data_config())
+    sections: dict[str, Any] = {}
     for name in ("augmentation", "model", "training"):
-        section = getattr(config, name)
-        sections[name] = replace(section, **_get_changes(name, section))
-    return replace(config, **sections)
+        section = getattr(preset, name)
+        try:
+            sections[name] = replace(section, **_get_changes(name, section))
+        except ConfigError as error:
+            problem = problem or str(error)
+    try:
+        return replace(preset, **sections), problem
+    except ConfigError as error:  # each can be used, but not together
+        return preset, problem or str(error)
 
 
 def get_data_config() -> DataConfig:
@@ -101,12 +112,17 @@ def get_data_config() -> DataConfig:
         ConfigError: If a setting cannot be used.
     """
     changes = _get_changes("data", DataConfig())
+    if st.session_state.get("source") != "folder":
+        # The demo set's names and patients are known; only the region can be chosen.
+        changes = {name: value for name, value in changes.items() if name.startswith("region")}
+    return DataConfig(**changes | {"folder": get_folder()})
+
+
+def get_folder() -> str:
+    """The folder or manifest of the chosen images; "" where none is given yet."""
     if st.session_state.get("source") == "folder":
-        folder = str(st.session_state.get("folder") or "").strip(" \"'")
-        return DataConfig(**changes | {"folder": folder})
-    # The demo set's names and patients are known; only the region can be chosen.
-    changes = {name: value for name, value in changes.items() if name.startswith("region")}
-    return DataConfig(folder=str(workspace.get_demo_data_dir().absolute()), **changes)
+        return str(st.session_state.get("folder") or "").strip(" \"'")
+    return str(workspace.get_demo_data_dir().absolute())
 
 
 def show_preset_choice(label: str) -> None:
@@ -121,8 +137,23 @@ def show_preset_choice(label: str) -> None:
     )
 
 
-def load_settings(config: RunConfig) -> None:
-    """Set every setting to a configuration's, but not the images it was made for."""
+def use_settings(config: RunConfig, where: str = "below") -> None:
+    """Hand settings to the form for the next run, and draw the page anew.
+
+    Args:
+        config: Its images are taken over where it names a folder.
+        where: The form stands, as seen from what was pressed.
+    """
+    st.session_state["settings to load"] = (config, where)
+    st.rerun()
+
+
+def load_settings(config: RunConfig) -> str:
+    """Set every setting to a configuration's, and choose its images where they are others.
+
+    Returns:
+        What became of the images, in a sentence.
+    """
     choose_preset(config.preset if config.preset in PRESETS else get_preset_name())
     base = PRESETS[get_preset_name()].config
     for section_name in ("augmentation", "model", "training"):
@@ -130,8 +161,37 @@ def load_settings(config: RunConfig) -> None:
             value = getattr(getattr(config, section_name), item.name)
             if value != getattr(getattr(base, section_name), item.name):
                 put_setting(section_name, item.name, value)
-    for name in ("region", "region_box"):
-        put_setting("data", name, getattr(config.data, name))
+    return _load_images(config.data)
+
+
+def _load_images(data: DataConfig) -> str:
+    st.session_state.pop("missing images", None)
+    is_other, said = not _is_chosen(data.folder), "The images stay the same."
+    is_demo = data.folder == str(workspace.get_demo_data_dir().absolute())
+    if is_other and not is_demo and not os.path.exists(data.folder):
+        is_other, said = False, "The run's images are gone."
+        st.session_state["missing images"] = (data.folder, get_folder())
+    if is_other:
+        st.session_state["source"] = "demo" if is_demo else "folder"
+        st.session_state["folder"] = "" if is_demo else data.folder
+        said = "The run's images are chosen too."
+    for item in fields(data):  # how other images are read belongs to them
+        if item.name.startswith("region") or (is_other and item.name != "folder"):
+            put_setting("data", item.name, getattr(data, item.name))
+    return said
+
+
+def _is_chosen(folder: str) -> bool:
+    """Whether a folder's images are those chosen; no folder at all asks for no others."""
+    if st.session_state.get("source") == "upload":
+        return not folder
+    return folder in ("", os.path.abspath(os.path.expanduser(get_folder())))
+
+
+def find_missing_images() -> str:
+    """The folder that was asked for with settings and is gone, until other images are chosen."""
+    missing, chosen = st.session_state.get("missing images", ("", ""))
+    return missing if chosen == get_folder() else ""
 
 
 def show_settings(section_name: str, only: tuple[str, ...] | None = None) -> None:
@@ -139,36 +199,38 @@ def show_settings(section_name: str, only: tuple[str, ...] | None = None) -> Non
     grid = st.grid(3, min_column_width=180)
     for item in fields(getattr(RunConfig(), section_name)):
         if only is None or item.name in only:
-            with grid:
+            with grid, st.container():  # what is wrong with a value stands below it
                 show_setting(section_name, item.name)
 
 
 def show_setting(section_name: str, name: str) -> None:
     """A widget for one setting; label, bounds, unit and help come from the config."""
-    # Not from the draft: a setting must stay on the screen when another one is wrong.
     section = getattr(PRESETS[get_preset_name()].config, section_name)
     item = {item.name: item for item in fields(section)}[name]
     limits, key = item.metadata, _setting_key(section_name, name)
     is_part = limits["unit"] == "part"  # shown in percent
     label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] and not is_part else "")
-    st.session_state.setdefault(key, getattr(section, name))
+    if st.session_state.get(key) is None:  # not chosen yet, or a field was emptied
+        st.session_state[key] = getattr(section, name)
     options: dict[str, Any] = {
         "key": key, "help": _explain(limits), "persist_state": "session",
         "disabled": not _is_used(section_name, name),
     }  # fmt: skip
     if item.type == tuple[int, ...]:
-        _show_numbers(label, key, limits["help"])
+        _show_numbers(section_name, name, label, limits["help"])
     elif item.type is bool:
         st.toggle(label, **options, wrap=True)
     elif limits["choices"]:
         st.selectbox(label, limits["choices"], format_func=say_choice, **options)
     elif item.type is str:
         st.text_input(label, **options)
-    elif item.type is int:
-        st.number_input(label, int(limits["low"]), int(limits["high"]), step=1, **options)
-    elif section_name == "training" and not is_part:
-        step = getattr(section, name) / 2 or 0.01
-        st.number_input(label, limits["low"], limits["high"], step=step, format="%.4g", **options)
+    elif item.type is int or (section_name == "training" and not is_part):
+        # Without bounds: the browser would keep what is beyond them to itself.
+        step = 1 if item.type is int else getattr(section, name) / 2 or 0.01
+        form = "%d" if item.type is int else "%.4g"
+        value = st.number_input(label, value=None, step=step, format=form, **options)
+        if value is not None and not limits["low"] <= value <= limits["high"]:
+            st.caption(f":red[{_say_bounds(limits)}]")
     elif item.type is float:
         span = limits["high"] - limits["low"]
         step = _find_step(100 * span) / 100 if is_part else _find_step(span)
@@ -177,13 +239,17 @@ def show_setting(section_name: str, name: str) -> None:
 
 
 def _explain(limits: Mapping[str, Any]) -> str:
-    """The help text of a setting, and its bounds: a field takes nothing beyond them."""
+    """The help text of a setting, and its bounds."""
+    return f"{limits['help']} {_say_bounds(limits)}".strip()
+
+
+def _say_bounds(limits: Mapping[str, Any]) -> str:
     bounds = limits["low"], limits["high"]
     if None in bounds:
-        return str(limits["help"])
+        return ""
     form = "{:.0%}" if limits["unit"] == "part" else "{:,.10g}"
     low, high = map(form.format, bounds)
-    return f"{limits['help']} From {low} to {high}."
+    return f"From {low} to {high}."
 
 
 def _is_used(section_name: str, name: str) -> bool:
@@ -195,13 +261,18 @@ def _is_used(section_name: str, name: str) -> bool:
     return st.session_state.get(_setting_key("training", key), usual) in used_by
 
 
-def _show_numbers(label: str, key: str, help_text: str) -> None:
+def _show_numbers(section_name: str, name: str, label: str, help_text: str) -> None:
     """A text field for several whole numbers; the setting itself is kept as numbers."""
+    key = _setting_key(section_name, name)
     text_key, problem_key = f"text of {key}", f"problem of {key}"
 
     def take() -> None:
         try:
-            st.session_state[key] = parse_value(st.session_state[text_key], tuple[int, ...], label)
+            value = parse_value(st.session_state[text_key], tuple[int, ...], label)
+            if name == "milestones":
+                value = tuple(sorted(set(value)))
+            replace(getattr(find_draft()[0], section_name), **{name: value})  # refuses what is not
+            st.session_state[key] = value
         except ConfigError as error:
             st.session_state[problem_key] = str(error)
 
@@ -209,7 +280,7 @@ def _show_numbers(label: str, key: str, help_text: str) -> None:
     st.text_input(label, key=text_key, help=help_text, on_change=take)
     problem = st.session_state.pop(problem_key, None)
     if problem:
-        st.caption(f":red[{escape(problem)} The field stands as it was.]")
+        st.caption(f":red[{escape(name_settings(problem))}. The field stands as it was.]")
 
 
 def _find_step(span: float) -> float:
@@ -243,7 +314,7 @@ def say_value(value: Any, unit: str) -> str:  # noqa: ANN401 - any plain type
     if isinstance(value, str):
         return say_choice(value)
     if isinstance(value, tuple):
-        return f"{', '.join(map(str, value)) or 'none'} {unit}".strip()
+        return f"{', '.join(map(str, value))} {unit}".strip() if value else "none"
     if unit == "part":
         return f"{value * 100:g} %"
     return f"{value:g} {unit}".strip() if isinstance(value, float) else f"{value} {unit}".strip()
@@ -251,7 +322,8 @@ def say_value(value: Any, unit: str) -> str:  # noqa: ANN401 - any plain type
 
 def _get_changes(section_name: str, section: Section) -> dict[str, Any]:
     keys = {item.name: _setting_key(section_name, item.name) for item in fields(section)}
-    return {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}
+    values = {name: st.session_state.get(key) for name, key in keys.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _setting_key(section_name: str, name: str) -> str:

@@ -12,7 +12,7 @@ from polyp_core import queueing, words, workspace
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
 from ui.readers import name_run
-from ui.words import escape
+from ui.words import escape, name_settings
 
 PAGES = (
     ("app.py", "Home", ":material/home:"),
@@ -26,6 +26,9 @@ NOTICE = "For research and teaching, not for diagnosis."
 def begin_page(title: str) -> None:
     """Frame and navigation, the same however the page was reached."""
     st.set_page_config(page_title=f"{title} · Polyp", page_icon=_draw_icon(), layout="wide")
+    if "toast" in st.session_state:
+        text, icon = st.session_state.pop("toast")
+        st.toast(text, icon=f":material/{icon}:")
     with st.sidebar:
         st.markdown("### Polyp")
         for path, name, page_icon in PAGES:
@@ -49,8 +52,21 @@ def errors() -> Iterator[None]:
 
 
 def show_problem(text: str) -> None:
-    """The one error box. The text may hold file names, so it is shown literally."""
-    st.error(escape(text), icon=":material/error:")
+    """The one error box. The text may hold file names, so it is shown literally.
+
+    Settings are called by their labels, as the pages call them.
+    """
+    st.error(escape(name_settings(text)), icon=":material/error:")
+
+
+def toast_next(text: str, icon: str) -> None:
+    """Say something once the page is drawn anew, which would take a toast of now away.
+
+    Args:
+        text: Markdown.
+        icon: Of Material, without its colons: "delete".
+    """
+    st.session_state["toast"] = (text, icon)
 
 
 def show_notice() -> None:

@@ -9,17 +9,16 @@ from dataclasses import fields
 
 import streamlit as st
 
-from polyp_core.config import DataConfig, RunConfig, Section
+from polyp_core.config import SECTIONS, DataConfig, Section
 from polyp_core.errors import PolypError
 from polyp_core.presets import PRESETS
 from polyp_core.processes import NAME_PATTERN
-from ui.draft import choose_preset, get_draft, get_preset_name, put_setting
+from ui.draft import choose_preset, find_draft, get_preset_name, put_setting
 from ui.frame import show_problem
 
 MAX_EPOCH = 1000
 _NUMBERS = {"image": 1_000_000, "epoch": MAX_EPOCH}  # the largest of each
 _VIEW = ("view", "size", *_NUMBERS)
-_SECTIONS = ("augmentation", "model", "training", "data")
 _MAX_LENGTH = 1000
 
 
@@ -51,7 +50,10 @@ def read_link(choices: Mapping[str, Collection[str | int]] | None = None) -> Non
         if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= largest:
             st.session_state[name] = int(text)
         elif text:
-            show_problem(f"The link's '{name}' is left out: {text[:40]!r} is no number of one.")
+            show_problem(
+                f"The link's '{name}' is left out. Expected a whole number from 1 to {largest:,}. "
+                f"Received: {text[:40]!r}"
+            )
     _take_settings({key: text for key, text in given.items() if "." in key})
 
 
@@ -61,13 +63,13 @@ def write_link(*, with_view: bool) -> None:
     Args:
         with_view: Also what the preview shows.
     """
-    draft, preset = get_draft(), PRESETS[get_preset_name()].config
+    draft, preset = find_draft()[0], PRESETS[get_preset_name()].config
     shown = {"preset": draft.preset}
     if st.session_state.get("source") == "folder":
         shown["folder"] = draft.data.folder
     usual: dict[str, Section] = {"augmentation": preset.augmentation, "model": preset.model,
              "training": preset.training, "data": DataConfig(folder=draft.data.folder)}  # fmt: skip
-    for section in _SECTIONS:
+    for section in SECTIONS:
         for item in fields(usual[section]):
             value = getattr(getattr(draft, section), item.name)
             if value != getattr(usual[section], item.name):
@@ -82,19 +84,30 @@ def write_link(*, with_view: bool) -> None:
 
 
 def _write(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Exactly: `str` gives every digit of a number."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _take_settings(texts: dict[str, str]) -> None:
-    for key, text in texts.items():
-        section, _, name = key.partition(".")
-        if section not in _SECTIONS or key == "data.folder":
-            continue
-        try:
-            changed = RunConfig().with_settings([f"{key}={text[:_MAX_LENGTH]}"])
-        except PolypError as error:
-            show_problem(f"The link's '{key[:40]}' is left out. {error}")
-            continue
-        put_setting(section, name, getattr(getattr(changed, section), name))
+    """Of what is known all together, as some settings fit only so; or else what can be used."""
+    given = {key: f"{key}={text[:_MAX_LENGTH]}" for key, text in texts.items() if _is_known(key)}
+    for key in texts.keys() - given.keys() - {"data.folder"}:
+        show_problem(f"The link's '{key[:40]}' is left out: there is no such setting.")
+    config = PRESETS[get_preset_name()].config
+    try:
+        config = config.with_settings(list(given.values()))
+    except PolypError:
+        for key, assignment in given.items():
+            try:
+                config = config.with_settings([assignment])
+            except PolypError as error:
+                show_problem(f"The link's '{key}' is left out. {error}")
+    for section, _, name in (key.partition(".") for key in given):
+        put_setting(section, name, getattr(getattr(config, section), name))
+
+
+def _is_known(key: str) -> bool:
+    """Whether a link may hold this setting; the folder has a name of its own there."""
+    section, _, name = key.partition(".")
+    known = SECTIONS[section].__dataclass_fields__ if section in SECTIONS else {}
+    return name in known and key != "data.folder"

@@ -11,7 +11,7 @@ from polyp_core.dataset import Index
 from polyp_core.errors import RunError
 from polyp_core.runs import ACTIVE_STATES, Run
 from ui import charts, training_charts
-from ui.draft import hand_over
+from ui.draft import find_draft, hand_over
 from ui.frame import errors, show_problem
 from ui.pictures import is_dark
 from ui.words import escape
@@ -25,11 +25,20 @@ _NO_RATE = {
 }
 
 
-def show_rate_finder(draft: RunConfig, index: Index) -> None:
-    """Measure which learning rate suits the settings in the form."""
+def show_rate_finder(draft: RunConfig, index: Index, problem: str) -> None:
+    """Measure which learning rate suits the settings in the form.
+
+    Args:
+        draft: These settings.
+        index: The images.
+        problem: Why the settings cannot be used, or nothing.
+    """
     with errors():
         with st.container(horizontal=True, vertical_alignment="center"):
-            if st.button("Find a learning rate", icon=":material/query_stats:", key="find rate"):
+            if st.button(
+                "Find a learning rate", icon=":material/query_stats:", key="find rate",
+                disabled=bool(problem),
+            ):  # fmt: skip
                 _start_search(draft, index)
             st.caption(
                 "Three short trainings in which the rate rises until the loss breaks: about a "
@@ -61,16 +70,16 @@ def _show_search(run: Run, is_live: bool) -> None:
         if has_ended or not run.path("config.json").is_file():
             st.rerun()
         suggested = status.get("suggested_rate")
-        _show_state(status, suggested)
+        current = find_draft()[0].training.learning_rate
+        _show_state(status, suggested, current)
         if not rates.empty:
-            current = run.read_config().training.learning_rate
             figure = training_charts.draw_rates(rates, suggested, current, is_dark=is_dark())
             st.plotly_chart(
                 figure, config=charts.PLAIN, key="rates", alt="Loss against the learning rate"
             )
 
 
-def _show_state(status: dict[str, Any], suggested: float | None) -> None:
+def _show_state(status: dict[str, Any], suggested: float | None, current: float) -> None:
     """How far the search is, or what came of it."""
     state = status["state"]
     if state in ACTIVE_STATES:
@@ -82,7 +91,8 @@ def _show_state(status: dict[str, Any], suggested: float | None) -> None:
         st.info(_NO_RATE[state], icon=":material/query_stats:")
     # Not in a callback: in a fragment that would redraw the fragment alone, and not the field.
     elif st.button(
-        f"Use {suggested:g}", icon=":material/check:", key="use rate",
+        f"{suggested:g} is in use" if suggested == current else f"Use {suggested:g}",
+        icon=":material/check:", key="use rate", disabled=suggested == current,
         help="Where the loss falls fastest. With a cosine schedule take it as it is; with a "
         "constant rate half of it is safer.",
     ):  # fmt: skip

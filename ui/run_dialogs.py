@@ -8,7 +8,7 @@ from polyp_core import jobs, words
 from polyp_core.errors import RunError
 from polyp_core.runs import ACTIVE_STATES, Run
 from polyp_core.summaries import list_summaries
-from ui.frame import show_problem
+from ui.frame import show_problem, toast_next
 from ui.readers import name_run
 from ui.words import escape
 
@@ -105,6 +105,11 @@ def _delete_all(runs: list[Run]) -> bool:
             bar.progress(number / len(runs), text=f"Deleting run {number} of {len(runs)}")
     for problem in problems[:_NUM_NAMED]:
         show_problem(problem)
+    if not problems:
+        one = f"The run {escape(_name_surely(runs[0]))} was deleted."
+        toast_next(one if len(runs) == 1 else f"{len(runs):,} runs were deleted.", "delete")
+    if st.session_state.get("run") in [run.name for run in runs if not run.directory.exists()]:
+        del st.session_state["run"]  # the one on show
     return not problems
 
 

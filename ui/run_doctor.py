@@ -1,17 +1,17 @@
 """The doctor's word on a run, with its evidence and one suggestion."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from polyp_core import words
-from polyp_core.config import RunConfig
 from polyp_core.doctor import Diagnosis, diagnose, say_state
 from polyp_core.doctor.checkup import gather_facts
 from polyp_core.runs import Run
-from ui.draft import hand_over
-from ui.words import escape
+from ui.draft import use_settings
+from ui.words import escape, name_settings
 
 
 def show_doctor(run: Run, status: dict[str, Any], history: pd.DataFrame) -> None:
@@ -41,20 +41,16 @@ def _show_diagnosis(run: Run, found: Diagnosis) -> None:
         )
         if found.setting is not None and st.button(
             "Set for the next run", key=f"try {run.name} {found.name}",
-            help=f"Takes this run's settings with {found.setting[0]} = {found.setting[1]} into the "
-            "form for a new run; this run stays as it is.",
+            help=name_settings(
+                f"Takes this run's settings with {found.setting[0]}={found.setting[1]} into the "
+                "form for a new run; this run stays as it is."
+            ),
         ):  # fmt: skip
             _take_advice(run, *found.setting)
 
 
-def use_settings(config: RunConfig) -> None:
-    """Hand a run's settings to the form for the next one."""
-    st.session_state["settings to load"] = config.to_dict()
-    st.rerun()
-
-
 def _take_advice(run: Run, key: str, value: object) -> None:
     """This run's settings with one changed, for the next run."""
-    section, _, name = key.partition(".")
-    st.session_state["settings to load"] = run.read_config().to_dict()
-    hand_over(section, name, value)
+    config, (section, _, name) = run.read_config(), key.partition(".")
+    changed: Any = {section: replace(getattr(config, section), **{name: value})}
+    use_settings(replace(config, **changed))

@@ -30,7 +30,7 @@ def show_curves(run: Run, config: RunConfig, history: pd.DataFrame) -> None:
     grid = st.grid(3, min_column_width=250)
     for name, title, baseline in (
         ("loss", "Loss (cross-entropy)", None),
-        ("accuracy", "Accuracy", _find_majority(history)),
+        ("accuracy", "Accuracy", find_majority(history)),
         ("auc", "Validation AUC", (0.5, "chance")),
     ):
         figure = training_charts.draw_curves(
@@ -49,7 +49,7 @@ def show_curves(run: Run, config: RunConfig, history: pd.DataFrame) -> None:
         )
 
 
-def _find_majority(history: pd.DataFrame) -> tuple[float, str] | None:
+def find_majority(history: pd.DataFrame) -> tuple[float, str] | None:
     """What always answering the more frequent class would get on validation."""
     if history.empty or history["val_tp"].isna().iloc[-1]:
         return None

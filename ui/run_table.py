@@ -13,31 +13,31 @@ from polyp_core import words
 from polyp_core.runs import Run
 from polyp_core.summaries import list_summaries
 from ui.compare_charts import MAX_COMPARED, show_comparison
-from ui.frame import errors
+from ui.draft import use_settings
+from ui.frame import errors, toast_next
 from ui.run_dialogs import ask_for_notes, ask_to_delete, show_dialog
 
 _STATES = {  # and the colour of each
     "running": "primary", "queued": "gray", "finished": "green", "stopped": "gray",
     "interrupted": "yellow", "failed": "red",
 }  # fmt: skip
+_NUM_LETTERS = 38  # of a folder's name have room
 _SEARCHED = ("name", "title", "note", "data", "preset")
 _TABLE, _SHOWN, _CHOSEN = "runs table", "runs shown", "runs chosen"
-_COMPARED, _OPENED = "runs compared", "runs opened"
+_COMPARED = "runs compared"
 
 
 @st.fragment
 def show_runs(runs_dir: Path) -> None:
     """The runs of a folder with a filter, and what can be done with those that are selected.
 
-    "Open" puts a run's name into `session_state["run"]`, "Use its settings" its settings into
-    `session_state["settings to load"]`; both run the page anew.
+    "Open" puts a run's name into `session_state["run"]`, "Use its settings" hands its settings to
+    the form; both run the page anew.
     """
     summaries = list_summaries(runs_dir)
     if summaries.empty:
         st.caption("Your runs will stand here, with their curves.")
         return
-    if st.session_state.pop(_OPENED, False):  # said now, because the page was drawn anew
-        st.toast("The run stands at the top of the page.", icon=":material/arrow_upward:")
     found = _filter(summaries)
     _show_table(found, len(summaries))
     chosen = _list_chosen()
@@ -136,7 +136,7 @@ def _tabulate(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "State": [[row.state.capitalize()] for row in rows],
-            "Run": [row.title or _make_visible(row.name) for row in rows],
+            "Run": [row.title or _shorten(_make_visible(row.name)) for row in rows],
             "Learning": found["curve"].tolist(),
             "Accuracy": [_say_accuracy(row) for row in rows],
             "AUC": [_say_metric(words.say_auc, row.auc, row.auc_low, row.auc_high) for row in rows],
@@ -151,6 +151,11 @@ def _tabulate(found: pd.DataFrame) -> pd.DataFrame:
 
 def _make_visible(name: str) -> str:
     return name if name.isprintable() else words.make_visible(name)  # ten thousand in a moment
+
+
+def _shorten(name: str) -> str:
+    """The end of a folder's name says when, so the beginning gives way."""
+    return name if len(name) <= _NUM_LETTERS else f"…{name[1 - _NUM_LETTERS :]}"
 
 
 def _say_accuracy(row: Any) -> str:  # noqa: ANN401 - a row of the summaries
@@ -183,7 +188,7 @@ def _show_actions(runs_dir: Path, names: list[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Open", icon=":material/visibility:", disabled=not is_one, key="runs open"):
             st.session_state["run"] = names[0]
-            st.session_state[_OPENED] = True
+            toast_next("The run stands at the top of the page.", "arrow_upward")
             st.rerun()
         st.button(
             "Rename or note", icon=":material/edit_note:", disabled=not is_one, key="runs edit",
@@ -208,5 +213,4 @@ def _show_actions(runs_dir: Path, names: list[str]) -> None:
         )  # fmt: skip
     if is_used:
         with errors():
-            st.session_state["settings to load"] = runs[0].read_config().to_dict()
-            st.rerun()
+            use_settings(runs[0].read_config(), "above")

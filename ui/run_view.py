@@ -14,9 +14,10 @@ from polyp_core.environment import list_changes
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.schedules import find_kept_epoch
 from ui.draft import list_changes as list_setting_changes
+from ui.draft import use_settings
 from ui.frame import errors, show_notice, show_problem
 from ui.readers import name_run
-from ui.run_doctor import show_doctor, use_settings
+from ui.run_doctor import show_doctor
 from ui.run_pictures import show_curves, show_images, show_milestones
 from ui.words import escape
 
@@ -68,7 +69,7 @@ def _show_progress(run: Run, is_live: bool, read: list[dict[str, Any]]) -> None:
         if is_live:
             _show_bars(status, len(history), config.training.epochs)
         else:
-            _show_outcome(run, status, config)
+            _show_outcome(run, status, config, history)
             _offer_other_versions(run)
         show_doctor(run, status, history)
         show_curves(run, config, history)
@@ -146,11 +147,13 @@ def _show_bars(status: dict[str, Any], num_done: int, num_epochs: int) -> None:
         epoch, step, steps = status["epoch"], status["step"], status["steps"]
         num_done, part = epoch - 1, step / steps
         where = f"Step {step} of {steps} in epoch {epoch}"
-    text = str(status["message"])
-    if "images_per_s" in status:
-        text += f" · {words.say_duration(status['remaining_s'])} left"
-    st.progress(min((num_done + part) / num_epochs, 1.0), text=escape(text))
-    st.progress(min(part, 1.0), text=where)
+    text, remaining_s = str(status["message"]), status.get("remaining_s")
+    if remaining_s:
+        text += f" · {words.say_duration(remaining_s)} left"
+    is_trained = remaining_s == 0  # perhaps early; the model is being converted and tested
+    whole = 1.0 if is_trained else min((num_done + part) / num_epochs, 1.0)
+    st.progress(whole, text=escape(text))
+    st.progress(1.0 if is_trained else min(part, 1.0), text=where)
     facts = []
     if "images_per_s" in status:
         facts.append(f"{status['images_per_s']:.0f} images/s")
@@ -163,7 +166,9 @@ def _show_bars(status: dict[str, Any], num_done: int, num_epochs: int) -> None:
     st.caption(" · ".join(facts) or "Starting …")
 
 
-def _show_outcome(run: Run, status: dict[str, Any], config: RunConfig) -> None:
+def _show_outcome(
+    run: Run, status: dict[str, Any], config: RunConfig, history: pd.DataFrame
+) -> None:
     """What came of a run that has ended."""
     metrics, state = run.read_metrics(), status["state"]
     if state == "finished" and metrics is not None:
@@ -174,7 +179,11 @@ def _show_outcome(run: Run, status: dict[str, Any], config: RunConfig) -> None:
                 st.metric(label, words.say_percent(level[name]), border=True)
             label = f"AUC, n = {level['accuracy']['n']}"
             st.metric(label, words.say_auc(level["auc"]), border=True)
-        st.write(f"Validation: {words.say_worth(level, unit)}. {words.say_doubt(level)}")
+        doubt = words.say_doubt(level, "see what the doctor says below")
+        st.write(f"Validation: {words.say_worth(level, unit)}. {doubt}")
+        training = config.training
+        if len(history) < training.epochs and not training.early_stopping_patience:
+            st.caption(f"Finished early, after {len(history)} of {training.epochs} epochs.")
         if config.training.keep == "best":
             st.caption(
                 "The best epoch was chosen on these same images, so the number leans to the good "
@@ -189,7 +198,10 @@ def _show_outcome(run: Run, status: dict[str, Any], config: RunConfig) -> None:
     elif state in _ENDED:
         icon, text = _ENDED[state]
         show = st.warning if state == "interrupted" else st.info
-        show(f"{text} Every finished epoch is kept; Resume goes on exactly there.", icon=icon)
+        if history.empty and "started_at" not in status:
+            show("It had not begun. Resume puts it in the queue again.", icon=icon)
+        else:
+            show(f"{text} Every finished epoch is kept; Resume goes on exactly there.", icon=icon)
 
 
 def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:

@@ -19,12 +19,12 @@ from polyp_core.images import find_box
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
 from ui.draft import (
     choose_augmentation,
+    find_draft,
     get_augmentation_name,
-    get_draft,
     show_preset_choice,
     show_setting,
 )
-from ui.frame import errors
+from ui.frame import errors, show_problem
 from ui.link import MAX_EPOCH, write_link
 from ui.pictures import show_image, shrink
 from ui.readers import read_fitted, read_row
@@ -59,12 +59,15 @@ def show_augmentation(index: Index) -> None:
                 key="view",
                 persist_state="session",
             )
+        draft, problem = find_draft()
         settings_column, picture_column = st.columns([1, 3], gap="medium")
         # Of limited height, so that the pictures stay in sight however much is opened.
         with settings_column, st.container(height=_CONTROLS_PX, border=False):
-            _show_controls()
+            _show_controls(draft)
         with picture_column:
-            _show_pictures(index, get_draft())
+            if problem:
+                show_problem(f"{problem}. Until it is mended the preset's own counts here.")
+            _show_pictures(index, draft)
             write_link(with_view=True)
 
 
@@ -82,9 +85,8 @@ def _show_presets() -> None:
     )
 
 
-def _show_controls() -> None:
+def _show_controls(draft: RunConfig) -> None:
     """Five sliders; the others behind a click, and how often each acts."""
-    draft = get_draft()
     augmentation, preset = draft.augmentation, PRESETS[draft.preset]
     if get_augmentation_name() is None:
         is_own = augmentation != preset.config.augmentation

@@ -1,7 +1,7 @@
 """The form of a new run: presets, the few settings that matter, all others folded away."""
 
-import contextlib
 import json
+from dataclasses import replace
 
 import streamlit as st
 
@@ -11,18 +11,21 @@ from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
 from polyp_core.presets import PRESETS, Preset
 from ui import charts, training_charts
+from ui.cost import say_cost
 from ui.draft import (
     choose_preset,
     describe_input,
-    get_draft,
+    find_draft,
+    find_missing_images,
     get_preset_name,
     list_changes,
     load_settings,
     put_setting,
     show_setting,
     show_settings,
+    use_settings,
 )
-from ui.frame import show_problem
+from ui.frame import errors, show_problem, toast_next
 from ui.pictures import is_dark
 from ui.rate_view import show_rate_finder
 from ui.words import escape
@@ -41,21 +44,17 @@ def take_settings() -> None:
 
     To be called before the widgets are drawn.
     """
-    values = st.session_state.pop("settings to load", None)
+    given = st.session_state.pop("settings to load", None)
     change = st.session_state.pop("setting to change", None)
-    try:
-        if values is not None:
-            load_settings(RunConfig.from_dict(values))
-            # The form unfolds.
-            st.session_state["settings given"] = st.session_state.get("settings given", 0) + 1
-            st.toast(
-                "The settings stand in the form for the next run; its images are still those "
-                "chosen on the data page.",
-                icon=":material/tune:",
-            )
-    except (ConfigError, TypeError) as error:
-        show_problem(f"These settings cannot be used. {error}")
-        return
+    if given is not None:
+        config, where = given
+        said = load_settings(config)
+        # The form unfolds.
+        st.session_state["settings given"] = st.session_state.get("settings given", 0) + 1
+        st.toast(
+            f"The settings stand {where}, under 'All settings'. {said}",
+            icon=":material/tune:", duration="long",
+        )  # fmt: skip
     if change is not None:
         put_setting(*change)
 
@@ -67,24 +66,27 @@ def show_form(index: Index, *, is_busy: bool) -> None:
         index: The images to train on.
         is_busy: Whether a run trains already, so that this one would wait.
     """
-    num_images = len(index.select("train"))
-    input_line = st.container()
+    (draft, problem), num_images = find_draft(), len(index.select("train"))
+    missing = find_missing_images()
+    if missing:
+        st.warning(
+            f"The images of the run that these settings are from, '{escape(missing)}', are no "
+            "longer there. The settings stand below; the images are those chosen above.",
+            icon=":material/warning:",
+        )
+    st.caption(describe_input(draft))
     cards = st.grid(len(PRESETS), min_column_width=200)
     for preset in PRESETS.values():
         with cards, st.container(border=True, height="stretch"):
             _show_preset(preset, num_images)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
-        show_setting("training", "epochs")
-    changes_line = st.container()
+        with st.container():
+            show_setting("training", "epochs")
+        _show_start(draft, index, problem or _find_problem(draft, index), is_busy=is_busy)
+    _show_changes(draft, problem)
     with st.expander("All settings", icon=":material/tune:", key="all settings"):
-        _show_all_settings(index)
-    # Last, so that settings which do not fit together can be mended where they stand.
-    draft = get_draft()
-    input_line.caption(describe_input(draft))
-    _show_changes(changes_line, draft)
-    with row:
-        _show_start(draft, index, is_busy=is_busy)
+        _show_all_settings(draft, index, problem)
 
 
 def _show_preset(preset: Preset, num_images: int) -> None:
@@ -94,11 +96,12 @@ def _show_preset(preset: Preset, num_images: int) -> None:
     st.write(preset.summary)
     seconds = preset.ms_per_image / 1000 * num_images
     colour = {1: "grey", 3: "colour"}[model.channels]
+    auc = preset.demo_auc
+    gave = "" if auc is None else f" Gave AUC {auc:.2f} on the demo images in 30 epochs."
     st.caption(
         f"{model.image_size_px} × {model.image_size_px} px in {colour}, "
         f"{words.say_count(preset.num_weights)} weights, "
-        f"{words.say_duration(seconds)} an epoch. Gave AUC {preset.demo_auc:.2f} on the demo "
-        "images in 30 epochs."
+        f"{words.say_pace(seconds)} an epoch.{gave}"
     )
     st.space("stretch")
     st.button(
@@ -112,21 +115,24 @@ def _show_preset(preset: Preset, num_images: int) -> None:
     )
 
 
-def _show_changes(place: st.delta_generator.DeltaGenerator, draft: RunConfig) -> None:
+def _show_changes(draft: RunConfig, problem: str) -> None:
     """What differs from the preset, always in sight."""
     changes, title = list_changes(draft), PRESETS[get_preset_name()].title
-    with place, st.container(horizontal=True, vertical_alignment="center"):
-        if not changes:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if problem:
+            st.caption("A setting cannot be used as it stands.")
+        elif not changes:
             st.caption(f"Exactly as the preset {title} has it.")
             return
-        st.caption(f"Other than in the preset: {escape(', '.join(changes))}")
+        else:
+            st.caption(f"Other than in the preset: {escape(', '.join(changes))}")
         st.button(
             "Back to the preset", type="tertiary", icon=":material/undo:", key="back to preset",
             on_click=choose_preset, args=(get_preset_name(),),
         )  # fmt: skip
 
 
-def _show_all_settings(index: Index) -> None:
+def _show_all_settings(draft: RunConfig, index: Index, problem: str) -> None:
     groups = [*_GROUPS, "Network", "Save and load"]
     for tab, name in zip(st.tabs(groups), groups, strict=True):
         with tab:
@@ -134,60 +140,65 @@ def _show_all_settings(index: Index) -> None:
                 show_settings("model")
             elif name in _GROUPS:
                 show_settings("training", only=_GROUPS[name])
-            # Settings that do not fit together are told below, once, and mended here.
-            with contextlib.suppress(ConfigError):
-                _show_more(name, index)
+            _show_more(name, draft, index, problem)
     st.caption("The settings of the augmentation stand on the data page, beside the images.")
 
 
-def _show_more(name: str, index: Index) -> None:
+def _show_more(name: str, draft: RunConfig, index: Index, problem: str) -> None:
     """What a group has besides its settings."""
+    training = draft.training
     if name == "Steps":
-        show_rate_finder(get_draft(), index)
+        show_rate_finder(draft, index, problem)
     elif name == "Schedule":
-        figure = training_charts.draw_schedule(get_draft().training, is_dark=is_dark())
+        figure = training_charts.draw_schedule(training, is_dark=is_dark())
         st.plotly_chart(figure, config=charts.PLAIN, key="schedule", alt="Learning rate by epoch")
     elif name == "What is kept":
-        training = get_draft().training
         within = [str(epoch) for epoch in training.milestones if epoch <= training.epochs]
         st.caption(
             f"Milestones within these {words.say_number(training.epochs, 'epoch')}: "
             f"{', '.join(within) or 'none'}."
         )
     elif name == "Save and load":
-        _show_files()
+        _show_files(draft, problem)
 
 
-def _show_files() -> None:
+def _show_files(draft: RunConfig, problem: str) -> None:
     """Settings as a file; the address of the page is a link to the same."""
     st.download_button(
-        "Save settings", json.dumps(get_draft().to_dict(), indent=1), "settings.json",
+        "Save settings", json.dumps(draft.to_dict(), indent=1), "settings.json",
         "application/json", icon=":material/download:", on_click="ignore", key="save settings",
+        disabled=bool(problem),
     )  # fmt: skip
     upload = st.file_uploader(
         "Load settings", type="json", key="settings file",
         help="A file that was saved here, or a run's config.json. The folder of the images in it "
         "is not taken over.",
     )  # fmt: skip
-    # Once only: what is changed afterwards must not be taken back at every rerun.
-    if upload is not None and st.session_state.get("loaded file") != upload.file_id:
-        st.session_state["loaded file"] = upload.file_id
-        try:
-            values = json.loads(upload.getvalue())
-        except ValueError:
-            show_problem(
-                f"'{upload.name}' holds no settings. Expected JSON, as saved here. Choose another."
-            )
-            return
-        is_run = isinstance(values, dict) and "settings" in values  # a run's config.json
-        st.session_state["settings to load"] = values["settings"] if is_run else values
-        st.rerun()
+    if upload is not None:
+        with errors():
+            config = _read_settings(upload.name, upload.getvalue())
+            # Once only: what is changed afterwards must not be taken back at every rerun.
+            if st.session_state.get("loaded file") != upload.file_id:
+                st.session_state["loaded file"] = upload.file_id
+                use_settings(config, "here")
     st.caption("The address of this page holds the settings too: copy it to share them.")
 
 
-def _show_start(draft: RunConfig, index: Index, *, is_busy: bool) -> None:
-    """The button with what it costs; where the settings do not fit the images, why it is grey."""
-    problem = _find_problem(draft, index)
+def _read_settings(name: str, content: bytes) -> RunConfig:
+    """The settings of a file, without the folder of the images."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"'{name}' holds no settings. Expected JSON, as saved here. Choose another."
+        ) from error
+    is_run = isinstance(values, dict) and "settings" in values  # a run's config.json
+    config = RunConfig.from_dict(values["settings"] if is_run else values)
+    return replace(config, data=replace(config.data, folder=""))
+
+
+def _show_start(draft: RunConfig, index: Index, problem: str, *, is_busy: bool) -> None:
+    """The button with what it costs; where the settings cannot be used, why it is grey."""
     label = "Add to the queue" if is_busy else "Train"
     if st.button(
         label, type="primary", icon=":material/play_arrow:", key="train", disabled=bool(problem)
@@ -196,19 +207,15 @@ def _show_start(draft: RunConfig, index: Index, *, is_busy: bool) -> None:
             run = jobs.start_run(draft, index, workspace.get_runs_dir())
             jobs.wait_for_worker(run)
         if is_busy:
-            st.toast(f"{escape(run.name)} waits for its turn.", icon=":material/hourglass_empty:")
+            toast_next(f"{escape(run.name)} waits for its turn.", "hourglass_empty")
         else:
             st.session_state["run"] = run.name
         st.rerun()
     if problem:
         show_problem(problem)
         return
-    preset, num_images = PRESETS[get_preset_name()], len(index.select("train"))
-    seconds = preset.ms_per_image / 1000 * num_images * draft.training.epochs
-    # The pace was measured with the preset's own network.
-    is_measured = draft.model == preset.config.model
-    estimate = f", {words.say_duration(seconds)} on two cores" if is_measured else ""
-    st.caption(f"{num_images} images{estimate}")
+    num_images = len(index.select("train"))
+    st.caption(f"{num_images} images{say_cost(draft, num_images)}")
 
 
 def _find_problem(draft: RunConfig, index: Index) -> str:

@@ -9,16 +9,18 @@ import streamlit as st
 
 from polyp_core import words, workspace
 from polyp_core.audit import Audit
+from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.presets import PRESETS
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES
 from polyp_core.study import Study, list_studies
 from polyp_core.study_jobs import list_changes, resume_study, start_study, stop_study
 from ui import charts, training_charts
-from ui.draft import get_draft, get_preset_name
-from ui.frame import errors, show_notice, show_problem
+from ui.cost import say_cost
+from ui.draft import find_draft
+from ui.frame import errors, show_notice, show_problem, toast_next
 from ui.pictures import is_dark
-from ui.words import escape
+from ui.run_pictures import find_majority
+from ui.words import escape, name_settings
 
 _NUMBERS = ("accuracy", "sensitivity", "specificity", "auc")
 
@@ -37,27 +39,35 @@ def show_study_form(index: Index, audit: Audit) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         num_folds = st.number_input(
-            "Folds", 1, 20, 5, key="study folds", width=150,
+            "Folds", value=5, key="study folds", width=150,
             help="The images are divided into so many parts, patients and copies kept together; "
-            "each part validates one member. 5 is usual. 1 keeps the split as it is.",
+            "each part validates one member. 5 is usual. 1 keeps the split as it is. From 1 to 20.",
         )  # fmt: skip
         num_seeds = st.number_input(
-            "Seeds", 1, 20, 1, key="study seeds", width=150,
+            "Seeds", value=1, key="study seeds", width=150,
             help="How often each fold is trained, with other first weights. 3 shows how much is "
-            "chance.",
+            "chance. From 1 to 20.",
         )  # fmt: skip
-        num_members = int(num_folds) * int(num_seeds)
+        (draft, problem), num_members = find_draft(), num_folds * num_seeds
+        if not (1 <= num_folds <= 20 and 1 <= num_seeds <= 20):
+            problem = "Folds and seeds go from 1 to 20."
         if st.button(
             "Start the study", icon=":material/grid_view:", key="start study",
-            disabled=num_members < 2,
+            disabled=bool(problem) or num_members < 2,
         ):  # fmt: skip
             study = start_study(
-                get_draft(), index, workspace.get_studies_dir(), num_folds=int(num_folds),
-                num_seeds=int(num_seeds), pairs=audit.pairs,
+                draft, index, workspace.get_studies_dir(), num_folds=num_folds,
+                num_seeds=num_seeds, pairs=audit.pairs,
             )  # fmt: skip
             st.session_state["study"] = study.name
+            toast_next(
+                f"{escape(study.name)} has begun. It stands above, under 'Studies'.", "grid_view"
+            )
             st.rerun()
-        st.caption(_say_cost(num_members, int(num_folds), index))
+        st.caption(
+            f":red[{escape(name_settings(problem))}]" if problem
+            else _say_cost(draft, index, num_members, num_folds)
+        )  # fmt: skip
 
 
 def show_studies() -> None:
@@ -85,16 +95,12 @@ def show_studies() -> None:
         st.fragment(_show_study, run_every=1.5 if is_live else None)(study, is_live)
 
 
-def _say_cost(num_members: int, num_folds: int, index: Index) -> str:
+def _say_cost(draft: RunConfig, index: Index, num_members: int, num_folds: int) -> str:
     """Such as "5 runs, about 4 min on two cores", where the pace is known."""
-    said = words.say_number(num_members, "run")
-    draft, preset = get_draft(), PRESETS[get_preset_name()]
-    if draft.model != preset.config.model:
-        return said
     num_images = len(index.images) if num_folds > 1 else len(index.select("train"))
     share = 1 - 1 / num_folds if num_folds > 1 else 1.0
-    epoch_s = preset.ms_per_image / 1000 * num_images * share
-    return f"{said}, {words.say_duration(num_members * (epoch_s * draft.training.epochs + 8))}"
+    cost = say_cost(draft, num_images * share, num_members)
+    return f"{words.say_number(num_members, 'run')}{cost}"
 
 
 def _show_study(study: Study, is_live: bool) -> None:
@@ -201,8 +207,9 @@ def _show_numbers(metrics: dict[str, Any]) -> None:
         for name in _NUMBERS:
             say = words.say_auc if name == "auc" else words.say_percent
             title = "AUC" if name == "auc" else name.capitalize()
+            n = level["accuracy" if name == "auc" else name]["n"]
             st.metric(
-                f"{title}, pooled", say(level[name]), _say_spread(spread[name], name),
+                f"{title}, n = {n}", say(level[name]), _say_spread(spread[name], name),
                 delta_color="off", delta_arrow="off", border=True,
             )  # fmt: skip
     st.write(
@@ -231,19 +238,25 @@ def _say_spread(spread: dict[str, Any], name: str) -> str:
 
 
 def _show_curves(study: Study, histories: list[pd.DataFrame]) -> None:
-    """The members' validation curves as a band."""
+    """The members' validation curves as a band, with what no skill would get."""
     if not histories:
         return
     num_epochs = study.read_config().training.epochs
+    shares = [found for found in map(find_majority, histories) if found is not None]
+    majority = (sum(share for share, _ in shares) / len(shares), shares[0][1]) if shares else None
     grid = st.grid(3, min_column_width=250)
-    for name, title in (
-        ("val_loss", "Validation loss"), ("val_accuracy", "Validation accuracy"),
-        ("val_auc", "Validation AUC"),
-    ):  # fmt: skip
-        figure = training_charts.draw_band(histories, name, title, num_epochs, is_dark=is_dark())
+    for name, title, baseline in (
+        ("val_loss", "Validation loss", None),
+        ("val_accuracy", "Validation accuracy", majority),
+        ("val_auc", "Validation AUC", (0.5, "chance")),
+    ):
+        figure = training_charts.draw_band(
+            histories, name, title, num_epochs, baseline=baseline, is_dark=is_dark()
+        )
         grid.plotly_chart(
             figure, config=charts.PLAIN, key=f"band {study.name} {name}", alt=f"{title} by epoch"
         )
+    st.caption("Thin: each member. Thick: their mean. Band: one standard deviation around it.")
 
 
 def _tabulate(members: pd.DataFrame) -> pd.DataFrame:

@@ -229,7 +229,13 @@ def _fade(colour: str, opacity: float) -> str:
 
 
 def draw_band(
-    histories: list[pd.DataFrame], name: str, title: str, num_epochs: int, *, is_dark: bool
+    histories: list[pd.DataFrame],
+    name: str,
+    title: str,
+    num_epochs: int,
+    *,
+    baseline: tuple[float, str] | None = None,
+    is_dark: bool,
 ) -> go.Figure:
     """Curves of several runs: each thin, their mean thick, one standard deviation as a band.
 
@@ -238,6 +244,7 @@ def draw_band(
         name: Of the column.
         title: Of the vertical axis.
         num_epochs: Of the whole runs.
+        baseline: A height to compare with and its name.
         is_dark: Of the visitor's theme.
     """
     accent, grey = get_line_colours(is_dark)
@@ -256,6 +263,8 @@ def draw_band(
             opacity=0.6, hoverinfo="skip",
         )  # fmt: skip
     form = ".0%" if is_share else ".2f"
+    if baseline is not None:
+        _draw_baseline(figure, *baseline, grey)
     figure.add_scatter(
         x=table.index,
         y=mean,

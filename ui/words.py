@@ -1,9 +1,36 @@
-"""Text from outside, made safe to show."""
+"""Text made fit to be shown: settings called by their labels, what is from outside made safe."""
 
+import re
+from dataclasses import fields
+
+from polyp_core.config import SECTIONS
 from polyp_core.words import make_visible
+
+_LABELS = {
+    (section, item.name): item.metadata["label"]
+    for section, kind in SECTIONS.items()
+    for item in fields(kind)
+}
+_LABELS |= {("", name): label for (_, name), label in _LABELS.items()}
+_NAMES = "|".join({name for _, name in _LABELS})
+# Such as "training.seed", "training.seed=" and "seed="; no part of a path.
+_SETTING = re.compile(rf"(?<![\w./\\-])(?:({'|'.join(SECTIONS)})\.)?({_NAMES})(=|\b(?!\.\w))")
 
 
 def escape(text: str) -> str:
     """Markdown that shows the text literally; file names may hold anything."""
     special = "\\`*_{}[]()#+-.!<>|:$~&"
     return "".join(f"\\{mark}" if mark in special else mark for mark in make_visible(text))
+
+
+def name_settings(text: str) -> str:
+    """A message with its settings called as the form calls them: "training.ema" by its label."""
+
+    def name(found: re.Match[str]) -> str:
+        section, setting, equals = found.groups(default="")
+        label = _LABELS.get((section, setting))
+        if label is None or not (section or equals):
+            return found[0]
+        return f"'{label}'{equals and ' = '}"
+
+    return _SETTING.sub(name, text)

@@ -54,8 +54,15 @@ class RunConfig:
         """Rebuild from `to_dict`.
 
         Raises:
-            ConfigError: For an unknown section or key, or a value out of bounds.
+            ConfigError: For what is no dictionary, an unknown section or key, or a value out of
+                bounds.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                "There are no settings in it. Expected sections with their settings, such as "
+                '{"training": {"epochs": 40}}. Use the file as the app wrote it. '
+                f"Received: {str(values)[:80]}"
+            )
         _refuse_unknown(values, ("preset", *SECTIONS), "the configuration")
         sections: dict[str, Any] = {}
         for name, section in SECTIONS.items():

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -93,6 +94,12 @@ def test_unknown_name_is_refused(values, message):
     with pytest.raises(ConfigError) as caught:
         RunConfig.from_dict(values)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("values", [[1, 2], 5, None, "text"])
+def test_what_is_no_dictionary_holds_no_settings(values):
+    with pytest.raises(ConfigError, match=f"no settings.*Received: {re.escape(str(values))}"):
+        RunConfig.from_dict(values)
 
 
 @pytest.mark.parametrize(

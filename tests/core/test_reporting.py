@@ -86,6 +86,13 @@ def test_what_earlier_workers_took_counts_as_well(run):
     assert read(run)["elapsed_s"] == pytest.approx(200, abs=60)
 
 
+def test_after_training_no_time_is_left_over_from_it(run):
+    reporter = Reporter(run)
+    reporter.report(images_per_s=250.0, remaining_s=44.0)
+    reporter.report_after_training("Converting")
+    assert (read(run)["message"], read(run)["remaining_s"]) == ("Converting", 0)
+
+
 @pytest.mark.parametrize(("num_before", "said"), [(1, "1 run"), (3, "3 runs")])
 def test_a_waiting_run_says_for_how_many(run, num_before, said):
     Reporter(run).report_waiting(num_before)

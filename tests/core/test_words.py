@@ -7,6 +7,7 @@ from polyp_core.words import (
     say_count,
     say_doubt,
     say_duration,
+    say_pace,
     say_percent,
     say_worth,
     speaks_of_absence,
@@ -105,14 +106,28 @@ def test_count_is_said_in_thousands_and_millions(number, text):
     [
         (0.9, 0.8, ""),
         (0.8, 0.6, "The interval still holds that number: more images would be needed to be sure."),
-        (0.7, 0.5, "It is no better than that: train longer, or look at the data again."),
-        (0.6, 0.4, "It is worse than that: train longer, or look at the data again."),
+        (0.7, 0.5, "It is no better than that: look at the data again."),
+        (0.6, 0.4, "It is worse than that: look at the data again."),
     ],
 )
 def test_doubt_is_said_where_the_interval_does_not_clear_the_baseline(value, low, expected):
     accuracy = {"value": value, "low": low, "high": 1.0, "n": 20}
     majority = {"value": 0.7, "low": 0.5, "high": 0.8, "n": 20}
     assert say_doubt({"accuracy": accuracy, "majority_accuracy": majority}) == expected
+
+
+def test_what_to_do_about_a_poor_result_is_for_the_page_to_say():
+    accuracy = {"value": 0.6, "low": 0.4, "high": 0.8, "n": 20}
+    level = {"accuracy": accuracy, "majority_accuracy": accuracy | {"value": 0.7}}
+    assert say_doubt(level, "ask the doctor") == "It is worse than that: ask the doctor."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.3, "about 0.3 s"), (0.84, "about 0.84 s"), (1.5, "about 1.5 s"), (70, "about 1 min")],
+)
+def test_short_times_have_two_digits_so_that_they_can_be_compared(seconds, text):
+    assert say_pace(seconds) == text
 
 
 @pytest.mark.parametrize(

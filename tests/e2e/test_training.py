@@ -46,6 +46,33 @@ def test_a_measured_rate_reaches_the_form_and_a_run_deleted_elsewhere_leaves_the
     assert "Traceback" not in server.log.read_text()
 
 
+def test_a_number_beyond_its_bounds_reaches_the_server_and_leaves_with_the_preset(
+    page, start_server
+):
+    server = start_server()
+    open_page(page, server, "train")
+    epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
+    train = page.get_by_role("button", name="Train", exact=True)
+    epochs.fill("20000")
+    epochs.press("Enter")
+    box = page.get_by_test_id("stAlertContentError")
+    expect(box).to_contain_text("'Epochs' is out of bounds. Expected 1 to 10000")
+    wait_for_rest(page)  # what was drawn before stands there until then
+    expect(train).to_be_disabled()
+    page.get_by_role("button", name="Back to the preset").click()
+    expect(epochs).to_have_value("40")
+    wait_for_rest(page)
+    expect(train).to_be_enabled()
+    epochs.fill("7")
+    epochs.press("Enter")
+    expect(page.get_by_text("Other than in the preset: Epochs 7")).to_be_visible()
+    epochs.fill("")
+    epochs.press("Enter")
+    expect(epochs).to_have_value("40")
+    expect(page.get_by_text("Exactly as the preset Compact has it.")).to_be_visible()
+    assert page.script_errors == []
+
+
 def search_for_a_rate(page, server) -> None:
     """Start a real search, which throws the earlier one away, and end it as if it had a result."""
     page.get_by_role("button", name="Find a learning rate").click()

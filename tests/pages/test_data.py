@@ -187,9 +187,13 @@ def test_a_link_opens_the_same_grid_in_another_session(open_page, monkeypatch):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("augmentation.rotation_deg", "4000", "is left out. augmentation.rotation_deg is out"),
-        ("augmentation.nonsense", "1", "There is no setting"),
-        ("image", "![x](http://elsewhere)", "is no number of one"),
+        ("augmentation.rotation_deg", "4000", "is left out. 'Rotation' is out of"),
+        ("augmentation.nonsense", "1", "is left out: there is no such setting."),
+        (
+            "image",
+            "![x](http://elsewhere)",
+            "Expected a whole number from 1 to 1,000,000. Received:",
+        ),
         ("epoch", "-3", "is left out"),
     ],
 )
@@ -202,6 +206,28 @@ def test_a_link_that_is_wrong_costs_nothing_else(open_page, key, value, expected
     assert expected in app.error[0].value.replace("\\", "")
     assert app.slider(key="setting augmentation.zoom").value == 0.3
     assert len(app.get("image")) == 17
+
+
+def test_a_link_holds_the_settings_exactly(open_page):
+    rate, zoom = 0.00123456789, 0.123456789
+    app = open_page("Train", **{"setting training.learning_rate": rate})
+    assert float(str(app.query_params["training.learning_rate"]).strip("[]'")) == rate
+    other = open_page("Data", link={})
+    # Eight stages fit no smaller picture: together they can be used, alone they cannot.
+    other.query_params["model.filters"] = "8,8,8,8,8,8,8,8"
+    other.query_params["model.image_size_px"] = "512"
+    other.query_params["augmentation.zoom"] = str(zoom)
+    other.run()
+    assert not other.error
+    assert other.session_state["setting model.image_size_px"] == 512
+    assert other.session_state["setting augmentation.zoom"] == zoom
+
+
+def test_settings_that_cannot_be_used_leave_the_pictures(open_page):
+    app = open_page("Data", **{"setting training.epochs": 0})
+    assert "'Epochs' is out of bounds" in app.error[0].value.replace("\\", "")
+    assert len(app.get("image")) == 17
+    assert app.slider(key="setting augmentation.zoom")
 
 
 def test_the_settings_go_with_the_visitor_to_the_train_page(open_page):

@@ -9,7 +9,7 @@ from filelock import FileLock
 from polyp_core import jobs, queueing, workspace
 from polyp_core.errors import RunError
 from polyp_core.runs import Run
-from tests.conftest import list_runs, wait_for_end
+from tests.conftest import list_runs, wait_for_end, wait_until
 from tests.pages.conftest import click, hold, read_texts
 
 
@@ -21,6 +21,7 @@ def test_train_starts_a_real_worker_and_stop_stops_it(open_page):
     (run,) = list_runs(workspace.get_runs_dir())
     assert run.read_config().training.epochs == 50
     assert run.is_alive()
+    wait_until(lambda: "started_at" in run.read_status(), "the work to begin")
     next(b for b in app.button if b.label == "Stop").click().run()
     assert wait_for_end(run) == "stopped"
     app.run()
@@ -44,6 +45,21 @@ def test_a_running_run_shows_its_bars_to_whoever_opens_the_page(open_page, own_r
         facts = "250 images/s · 1 min so far · learning rate 0.0012 · 540 MB of memory"
         assert facts in read_texts(app)
         assert [b.label for b in app.button if b.key == "train"] == ["Add to the queue"]
+
+
+def test_after_training_the_bar_is_full_and_no_time_is_left(open_page, own_run):
+    config = json.loads(own_run.path("config.json").read_text())
+    config["settings"]["training"]["epochs"] = 6  # but it was finished after three
+    own_run.write_json("config.json", config)
+    own_run.write_json(
+        "status.json",
+        {"state": "running", "message": "Converting the model", "epoch": 3, "epochs": 6, "step": 4,
+         "steps": 4, "images_per_s": 250.0, "remaining_s": 0},
+    )  # fmt: skip
+    with hold(own_run):
+        whole, epoch = open_page("Train").get("progress")
+        assert (whole.proto.text, whole.proto.value) == ("Converting the model", 100)
+        assert epoch.proto.value == 100
 
 
 def test_a_run_that_trains_is_named_beside_the_one_that_is_shown(open_page, own_run):

@@ -28,6 +28,11 @@ def test_a_search_for_a_rate_gives_one_to_take(open_page, search):
     assert not app.exception
     assert app.number_input(key="setting training.learning_rate").value == 0.004
     assert "Learning rate 0.004" in read_texts(app).replace("\\", "")
+    # It is the form's rate that counts from now on, not the one of the search.
+    assert app.button(key="use rate").label == "0.004 is in use"
+    assert app.button(key="use rate").disabled
+    charts = [chart.proto.spec for chart in app.get("plotly_chart")]
+    assert any("now 0.004" in chart for chart in charts)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from polyp_core import workspace
-from polyp_core.config import RunConfig
 from polyp_core.queueing import add_ticket
 from polyp_core.runs import HISTORY_COLUMNS, Run
 from tests.conftest import make_config
@@ -89,6 +88,16 @@ def test_a_run_stands_in_words_with_its_curve(runs):
     assert table["Accuracy"][0] == table["AUC"][0] == ""
 
 
+def test_long_names_that_differ_at_their_end_stay_apart(workspace_dir):
+    runs_dir, long = workspace.get_runs_dir(), "a-long-name-of-a-folder-thesis-plus-20261124-1501"
+    for seconds in ("07", "39"):
+        write_run(runs_dir, long + seconds)
+    shown = read_table(show())["Run"].tolist()
+    assert {name[-6:] for name in shown} == {"150107", "150139"}
+    assert {len(name) for name in shown} == {38}
+    assert all(name.startswith("…") for name in shown)
+
+
 def test_accuracies_sort_as_numbers_though_they_are_words(runs):
     for name, value in (("eight", 0.08), ("ninety", 0.9)):
         accuracy = {"value": value, "low": value, "high": value, "n": 9}
@@ -152,13 +161,12 @@ def test_a_selection_means_the_runs_and_not_their_places(runs):
 def test_open_hands_the_run_to_the_page(runs):
     app = click(choose(show(), "old"), "runs open")
     assert "run: old" in read_texts(app)
-    assert "top of the page" in app.toast[0].value
+    assert "top of the page" in app.session_state["toast"][0]
 
 
 def test_its_settings_are_handed_to_the_form(runs):
     app = click(choose(show(), "old"), "runs use")
-    settings = app.session_state["settings to load"]
-    assert RunConfig.from_dict(settings) == runs[2].read_config()
+    assert app.session_state["settings to load"] == (runs[2].read_config(), "above")
 
 
 def test_settings_of_another_version_are_refused_with_the_reason(runs):
@@ -209,6 +217,13 @@ def test_a_confirmed_deletion_deletes_what_was_named_and_no_more(runs):
     assert [run.directory.is_dir() for run in runs] == [True, False, False]
     assert read_table(app)["Run"].tolist() == ["new"]
     assert app.session_state["runs chosen"] == []
+    assert app.session_state["toast"][0] == "2 runs were deleted."
+
+
+def test_the_run_on_show_is_said_to_be_deleted_and_leaves_the_page(runs):
+    app = click(click(choose(show(run="old"), "old"), "runs delete"), "runs doom")
+    assert app.session_state["toast"][0] == "The run old was deleted."
+    assert "run" not in app.session_state
 
 
 def test_a_run_at_work_is_never_deleted(runs):
@@ -285,7 +300,7 @@ def test_compared_runs_have_their_numbers_and_their_differences_alone(compared):
         "My *best* run": ["0.002", "2"],
         "old": ["0.0005", "5"],
     }
-    assert "validated on the same 2 images" in read_texts(app)
+    assert "2 runs were validated on the same 2 images" in read_texts(app)
     assert not app.warning
 
 
@@ -309,6 +324,7 @@ def test_a_comparison_bears_runs_that_are_not_evaluated_or_damaged(compared):
     compared[1].write_json("metrics.json", {"image": {"accuracy": 3}})
     app = compare(show())
     assert app.dataframe[1].value["Of"].tolist() == ["not evaluated"] * 2
+    assert "validated on the same" not in read_texts(app)
     assert "cannot be used" in app.warning[0].value
 
 

@@ -22,7 +22,8 @@ from ui import study_view
 def study(monkeypatch, workspace_dir, tmp_path, finished_run):
     """Two folds; the first member is finished, the other is still to come."""
     index = make_index(tmp_path)
-    study = make_study(monkeypatch, workspace.get_studies_dir(), index, name="mine")
+    folder = workspace.get_studies_dir()
+    study = make_study(monkeypatch, folder, index, "training.keep=best", name="mine")
     right = {row.path: 0.9 if row.label else 0.2 for row in index.images.itertuples()}
     finish_member(study, study.members[0], right)
     shutil.copy(finished_run.path("history.csv"), study.members[0].run.path("history.csv"))
@@ -47,13 +48,13 @@ def test_a_study_shows_members_pooled_numbers_and_how_many_are_missing(open_page
     assert "So far: 1 of 2 members" in texts
     assert "Each image judged by members that had not seen it: " in texts
     assert "95 % interval" in texts
-    assert "lean to the good side" in texts  # the compact preset keeps the best epoch
+    assert "lean to the good side" in texts  # the best epoch is kept
     (table,) = [t.value for t in app.dataframe if "Fold" in t.value]
     assert table["State"].tolist() == ["Finished", "Waiting"]
     assert table["Accuracy"][0].startswith("100 % (")
     assert table["Judged on"][0].endswith("patients")
     # One member has no spread.
-    metric = next(m for m in app.metric if m.label == "Accuracy, pooled")
+    metric = next(m for m in app.metric if m.label.startswith("Accuracy, n = "))
     assert metric.delta == "members 100 %"
     assert "Resume" in [button.label for button in app.button]
 
@@ -71,6 +72,10 @@ def test_curves_of_members_become_a_mean_and_a_band(open_page, study, finished_r
     band, first, second, mean = loss["data"]
     assert band["fill"] == "toself"
     assert "mean of 2" in mean["hovertemplate"]
+    (accuracy,) = [c for c in charts if c["layout"]["yaxis"].get("title", {}).get("text") ==
+                   "Validation accuracy"]  # fmt: skip
+    assert accuracy["layout"]["annotations"][0]["text"] == "always the same class"
+    assert "Thin: each member. Thick: their mean." in read_texts(app)
 
 
 def test_the_form_starts_a_study_of_the_draft(open_page, monkeypatch):
@@ -83,6 +88,7 @@ def test_the_form_starts_a_study_of_the_draft(open_page, monkeypatch):
     click(app, "Start the study")
     assert not app.exception
     (study,) = list_studies(workspace.get_studies_dir())
+    assert "It stands above, under 'Studies'." in app.toast[0].value
     assert started == [("polyp_core.study_worker", study.directory)]
     plan = study.read_plan()
     assert (plan["num_folds"], plan["seeds"]) == (2, [0])
@@ -99,6 +105,16 @@ def test_too_many_folds_for_the_patients_is_a_sentence(open_page):
     assert not app.exception
     assert "folds" in app.error[0].value
     assert not list_studies(workspace.get_studies_dir())
+
+
+@pytest.mark.parametrize("key", ["study folds", "study seeds"])
+@pytest.mark.parametrize("number", [0, -2, 21])
+def test_a_number_of_folds_or_seeds_out_of_bounds_is_told(open_page, key, number):
+    app = open_page("Train")
+    app.number_input(key=key).set_value(number).run()
+    assert not app.exception
+    assert "Folds and seeds go from 1 to 20" in read_texts(app).replace("\\", "")
+    assert app.button(key="start study").disabled
 
 
 def test_one_member_alone_is_no_study(open_page):
@@ -159,7 +175,8 @@ def test_every_history_is_read_once_and_predictions_only_when_it_has_ended(study
     with study.files.lock():  # as its worker does
         app = open_alone(study, is_live=True).run()
     assert not app.exception
-    assert "Accuracy, pooled" in [metric.label for metric in app.metric]
+    labels = [metric.label for metric in app.metric]
+    assert any(label.startswith("Sensitivity, n = ") for label in labels)
     assert not app.get("download_button")
 
 

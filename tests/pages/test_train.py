@@ -1,12 +1,15 @@
 import base64
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 from polyp_core import workspace
+from tests.conftest import write_classes
 from tests.pages.conftest import click, read_texts
+from ui.words import name_settings
 
 
 def read_values(values):
@@ -83,10 +86,10 @@ def test_settings_that_do_not_fit_together_can_be_mended_where_they_stand(open_p
     app.number_input(key="setting model.image_size_px").set_value(16).run()
     assert not app.exception
     assert "do not fit an image of 16 px" in app.error[0].value.replace("\\", "")
-    assert not [b for b in app.button if b.key == "train"]
+    assert app.button(key="train").disabled
     app.number_input(key="setting model.image_size_px").set_value(96).run()
     assert not app.error
-    assert [b for b in app.button if b.key == "train"]
+    assert not app.button(key="train").disabled
 
 
 def test_the_estimate_is_given_only_for_the_network_it_was_measured_with(open_page):
@@ -118,7 +121,12 @@ def test_settings_come_back_from_a_file(open_page, tmp_path):
     ("content", "words"),
     [
         (b"nonsense", "holds no settings. Expected JSON"),
-        (b'{"training": {"epochs": -1}}', "training.epochs is out of bounds"),
+        (b'{"training": {"epochs": -1}}', "'Epochs' is out of bounds. Expected 1 to 10000"),
+        (b"[1, 2]", "There are no settings in it"),
+        (b"5", "Received: 5"),
+        (b"null", "Received: None"),
+        (b'{"settings": null}', "Received: None"),
+        (b"[" * 10_000, "holds no settings. Expected JSON"),
         (b'{"what": 1}', "Unknown setting in the configuration: what"),
     ],
 )
@@ -130,6 +138,70 @@ def test_a_file_that_holds_no_settings_is_refused_with_a_sentence(open_page, con
     assert not app.exception
     assert words in app.error[0].value.replace("\\", "")
     assert [b for b in app.button if b.key == "train"]
+    app.run()
+    assert words in app.error[0].value.replace("\\", "")  # as long as the file stands there
+
+
+def test_the_error_of_a_file_stands_by_its_box_and_not_above_the_title(open_page):
+    app = open_page("Train")
+    app.file_uploader(key="settings file").set_value(
+        ("settings.json", b"[1, 2]", "application/json")
+    ).run()
+    tab = next(tab for tab in app.tabs if tab.label == "Save and load")
+    assert len(tab.error) == len(app.error) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said", "bounds"),
+    [
+        ("training.epochs", 0, "'Epochs' is out of bounds. Expected 1 to 10000", "From 1 to"),
+        ("training.learning_rate", 5.0, "'Learning rate' is out of bounds", "From 1e-07 to 1."),
+        ("model.dense_units", -1, "'Dense units' is out of bounds", "From 0 to 4,096."),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_and_the_form_stays(open_page, key, value, said, bounds):
+    app = open_page("Train")
+    field = app.number_input(key=f"setting {key}")
+    before = field.value
+    assert not field.proto.has_min  # or the browser keeps it to itself
+    assert not field.proto.has_max
+    field.set_value(value).run()
+    assert not app.exception
+    assert said in app.error[0].value.replace("\\", "")
+    texts = read_texts(app)
+    assert f":red[{bounds}" in texts
+    assert "Exactly as the preset" not in texts
+    assert app.button(key="train").disabled
+    assert app.button(key="find rate").disabled
+    assert app.button(key="start study").disabled
+    assert app.get("plotly_chart")  # of the schedule
+    app.button(key="back to preset").click().run()
+    assert app.number_input(key=f"setting {key}").value == before
+    assert not app.error
+    assert not app.button(key="train").disabled
+
+
+@pytest.mark.parametrize("key", ["training.epochs", "training.learning_rate"])
+def test_an_emptied_number_field_has_the_presets_value_again(open_page, key):
+    app = open_page("Train")
+    field = app.number_input(key=f"setting {key}")
+    usual = field.value
+    field.set_value(field.value * 2).run()
+    app.number_input(key=f"setting {key}").set_value(None).run()
+    assert not app.exception
+    assert app.number_input(key=f"setting {key}").value == usual
+    assert "Exactly as the preset Compact has it." in read_texts(app)
+
+
+def test_settings_that_fit_only_apart_leave_the_form_whole(open_page):
+    app = open_page("Train")
+    app.selectbox(key="setting model.network").set_value("transfer").run()
+    app.number_input(key="setting training.ema").set_value(0.9).run()
+    assert not app.exception
+    said = app.error[0].value.replace("\\", "")
+    assert "Expected 'Weight averaging' = 0 with 'Network' = transfer" in said
+    assert app.button(key="train").disabled
+    assert "Save and load" in [tab.label for tab in app.tabs]
 
 
 def test_milestones_are_a_number_or_a_sentence(open_page):
@@ -142,6 +214,49 @@ def test_milestones_are_a_number_or_a_sentence(open_page):
     assert app.session_state["setting training.milestones"] == (5, 6)
     assert "cannot be read" in read_texts(app).replace("\\", "")
     assert "Milestones within these 40 epochs: 5, 6." in read_texts(app)
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "said"),
+    [
+        ("Milestones (epochs)", "-3", "'Milestones' holds an epoch below 1"),
+        ("Filters a stage", "0", "'Filters a stage' holds a number that cannot be used"),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused_where_they_are_typed(open_page, label, text, said):
+    app = open_page("Train")
+    field = next(t for t in app.text_input if t.label == label)
+    before = field.value
+    field.set_value(text).run()
+    assert not app.exception
+    assert not app.error
+    (problem,) = [c.value for c in app.caption if "The field stands as it was" in c.value]
+    assert said in problem.replace("\\", "")
+    assert next(t for t in app.text_input if t.label == label).value == before
+    assert not app.button(key="train").disabled
+
+
+def test_milestones_are_put_in_order_and_filters_are_not(open_page):
+    app = open_page("Train")
+    next(t for t in app.text_input if t.label == "Milestones (epochs)").set_value("10, 5, 5").run()
+    next(t for t in app.text_input if t.label == "Filters a stage").set_value("32, 16, 16").run()
+    assert app.session_state["setting training.milestones"] == (5, 10)
+    assert app.session_state["setting model.filters"] == (32, 16, 16)
+    next(t for t in app.text_input if t.label == "Milestones (epochs)").set_value("").run()
+    assert "Milestones none" in read_texts(app)
+    assert "none epochs" not in read_texts(app)
+
+
+def test_the_cards_tell_the_presets_paces_apart(open_page):
+    paces = re.findall(r"weights, (about .*?) an epoch", read_texts(open_page("Train")))
+    assert len(set(paces)) >= 3, paces
+
+
+def test_the_estimate_counts_the_start(open_page):
+    app = open_page("Train")
+    app.number_input(key="setting training.epochs").set_value(1).run()
+    (cost,) = re.findall(r"images, about (\d+) s on two cores", read_texts(app))
+    assert int(cost) >= 8
 
 
 def test_what_cannot_be_read_is_said_below_its_own_field(open_page):
@@ -181,6 +296,7 @@ def test_what_the_doctor_suggests_is_one_click_away(open_page, own_run):
     app = open_page("Train", run="own")
     click(app, "Set for the next run")
     assert not app.exception
+    assert "stand below, under 'All settings'" in app.toast[0].value
     rate = app.session_state["setting training.learning_rate"]
     assert rate < own_run.read_config().training.learning_rate
 
@@ -211,3 +327,100 @@ def test_no_folder_typed_yet_is_no_error_and_never_the_demo_set(open_page):
     assert not app.error
     assert "Give the folder of your images above" in app.info[0].value
     assert not [b for b in app.button if b.key == "train"]
+
+
+def change_folder(run, folder):
+    config = json.loads(run.path("config.json").read_text())
+    config["settings"]["data"] |= {"folder": str(folder), "seed": 7}
+    run.write_json("config.json", config)
+
+
+def test_a_runs_settings_bring_its_own_images(open_page, own_run, tmp_path):
+    folder = write_classes(tmp_path / "other", num_patients=6)
+    change_folder(own_run, folder)
+    app = open_page("Train", run="own")
+    app.button(key="use own").click().run()
+    assert not app.exception
+    assert (app.session_state["source"], app.session_state["folder"]) == ("folder", str(folder))
+    assert app.session_state["setting data.seed"] == 7
+    assert app.toast[0].value.endswith(
+        "below, under 'All settings'. The run's images are chosen too."
+    )
+    assert app.query_params["folder"] in (str(folder), [str(folder)])
+    app.button(key="use own").click().run()
+    assert app.toast[0].value.endswith("The images stay the same.")
+
+
+def test_a_run_of_the_demo_images_brings_these_back(open_page, own_run, demo_data, tmp_path):
+    change_folder(own_run, demo_data.absolute())
+    folder = write_classes(tmp_path / "other", num_patients=6)
+    app = open_page("Train", run="own", source="folder", folder=str(folder))
+    app.button(key="use own").click().run()
+    assert app.session_state["source"] == "demo"
+    assert "are no longer there" not in read_texts(app)
+
+
+def test_settings_of_images_that_are_gone_say_so_in_the_form(open_page, own_run, tmp_path):
+    change_folder(own_run, tmp_path / "gone")
+    app = open_page("Train", run="own")
+    app.button(key="use own").click().run()
+    assert app.session_state["source"] == "demo"
+    assert app.toast[0].value.endswith("The run's images are gone.")
+    assert "are no longer there. The settings stand below" in read_texts(app)
+    folder = write_classes(tmp_path / "other", num_patients=6)
+    app.session_state["next source"] = ("folder", str(folder))
+    app.run()
+    assert "are no longer there" not in read_texts(app)
+
+
+def test_a_file_of_settings_leaves_the_images(open_page, own_run, tmp_path):
+    change_folder(own_run, write_classes(tmp_path / "other", num_patients=6))
+    app = open_page("Train")
+    content = own_run.path("config.json").read_bytes()
+    app.file_uploader(key="settings file").set_value(
+        ("config.json", content, "application/json")
+    ).run()
+    assert not app.exception
+    assert app.session_state["source"] == "demo"
+    assert app.toast[0].value.endswith("The images stay the same.")
+
+
+def test_a_result_below_the_baseline_points_to_the_doctor(open_page, own_run):
+    metrics = own_run.read_metrics()
+    metrics["patient"]["accuracy"] |= {"value": 0.2, "low": 0.1}
+    own_run.write_json("metrics.json", metrics)
+    texts = read_texts(open_page("Train", run="own"))
+    assert "It is worse than that: see what the doctor says below." in texts
+    assert "train longer" not in texts
+
+
+def test_a_run_that_was_finished_early_says_so(open_page, own_run):
+    assert "Finished early" not in read_texts(open_page("Train", run="own"))
+    config = json.loads(own_run.path("config.json").read_text())
+    config["settings"]["training"]["epochs"] = 9
+    own_run.write_json("config.json", config)
+    assert "Finished early, after 3 of 9 epochs." in read_texts(open_page("Train", run="own"))
+
+
+def test_a_run_cancelled_before_it_began_promises_no_epoch(open_page, own_run):
+    own_run.write_json("status.json", {"state": "stopped", "message": "Cancelled before it began"})
+    own_run.path("history.csv").unlink()
+    texts = read_texts(open_page("Train", run="own"))
+    assert "It had not begun. Resume puts it in the queue again." in texts
+    assert "Every finished epoch" not in texts
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Raise training.epochs. Received: epochs=3", "Raise 'Epochs'. Received: 'Epochs' = 3"),
+        (
+            "/data/training.seed/model.head.png is gone",
+            "/data/training.seed/model.head.png is gone",
+        ),
+        ("training.nonsense and model.keras", "training.nonsense and model.keras"),
+        ("the head and its seed", "the head and its seed"),
+    ],
+)
+def test_messages_name_settings_as_the_form_does(text, said):
+    assert name_settings(text) == said
