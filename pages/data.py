@@ -14,6 +14,7 @@ with ui.errors():
     if ui.has_folder():
         config = ui.get_data_config()
         index, audit = ui.load_index(config), ui.load_audit(config)
+        ui.fit_draft(index)
         ui.show_verdict(index, audit)
         ui.show_counts(index)
         ui.show_findings(index, audit)

@@ -55,6 +55,7 @@ with place, ui.errors():
     if ui.has_folder():
         config = ui.get_data_config()
         index, audit = ui.load_index(config), ui.load_audit(config)
+        ui.fit_draft(index)
         ui.show_verdict(index, audit)
         ui.show_form(index, is_busy=bool(active_runs))
         ui.write_link(with_view=False)

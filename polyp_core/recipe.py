@@ -9,6 +9,8 @@ from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS, get_preset
 
+# What is fitted: section and name.
+FITTED = (("model", "image_size_px"), ("training", "epochs"), ("training", "batch_size"))
 FEW_IMAGES = 100  # to train on; below that one training says little
 _SIDES_PX = (64, 96, 128)
 _IMAGES_SEEN = 120_000  # over the whole training

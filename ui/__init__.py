@@ -1,7 +1,7 @@
 """What the pages share: the frame, the draft of a run, cached readers, pictures and charts."""
 
 from ui.charts import PLAIN as CHART
-from ui.draft import get_data_config
+from ui.draft import fit_draft, get_data_config
 from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
 from ui.link import read_link, write_link
@@ -37,6 +37,7 @@ __all__ = [
     "errors",
     "escape",
     "find_active_run",
+    "fit_draft",
     "get_class_colours",
     "get_data_config",
     "has_folder",

@@ -1,10 +1,18 @@
 """What a training takes, where the pace is known."""
 
+from dataclasses import replace
+
 from polyp_core import words
 from polyp_core.config import RunConfig
-from polyp_core.presets import PRESETS
+from polyp_core.presets import PRESETS, Preset
 
 _START_S = 8.0  # of a run: TensorFlow's start, and the conversion at its end
+
+
+def measure_pace_s(preset: Preset, config: RunConfig) -> float:
+    """Seconds of training an image, by its pixels, from what was measured at the preset's size."""
+    ratio = config.model.image_size_px / preset.config.model.image_size_px
+    return preset.ms_per_image / 1000 * ratio**2
 
 
 def say_cost(draft: RunConfig, num_images: float, num_runs: int = 1) -> str:
@@ -16,7 +24,7 @@ def say_cost(draft: RunConfig, num_images: float, num_runs: int = 1) -> str:
         num_runs: One after the other.
     """
     preset = PRESETS[draft.preset]
-    if draft.model != preset.config.model:
+    if replace(draft.model, image_size_px=preset.config.model.image_size_px) != preset.config.model:
         return ""
-    run_s = _START_S + preset.ms_per_image / 1000 * num_images * draft.training.epochs
+    run_s = _START_S + measure_pace_s(preset, draft) * num_images * draft.training.epochs
     return f", {words.say_duration(num_runs * run_s)} on two cores"

@@ -10,16 +10,27 @@ import streamlit as st
 from polyp_core import workspace
 from polyp_core.config import AugmentConfig, DataConfig, RunConfig, Section
 from polyp_core.config.settings import parse_value
+from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
+from polyp_core.recipe import FITTED, Facts, find_facts, fit_preset
+from polyp_core.words import say_number
 from ui.words import escape, name_settings
 
-# A setting of training: the one it depends on, and the choices that use it.
-_USED_BY: dict[str, tuple[str, tuple[str, ...]]] = {
-    "momentum": ("optimizer", ("sgd",)),
-    "warm_up": ("schedule", ("cosine",)),
-    "decay_epochs": ("schedule", ("step", "plateau")),
-    "decay_factor": ("schedule", ("step", "plateau")),
+# A setting: the one it depends on, and the choices that use it.
+_USED_BY: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "training.momentum": ("training", "optimizer", ("sgd",)),
+    "training.warm_up": ("training", "schedule", ("cosine",)),
+    "training.decay_epochs": ("training", "schedule", ("step", "plateau")),
+    "training.decay_factor": ("training", "schedule", ("step", "plateau")),
+    "training.frozen_epochs": ("model", "network", ("transfer",)),
+    "training.backbone_rate": ("model", "network", ("transfer",)),
+    "model.filters": ("model", "network", ("plain", "residual")),
+    "model.blocks": ("model", "network", ("residual",)),
+    "model.padding": ("model", "network", ("plain",)),
+    "model.batch_normalization": ("model", "network", ("plain",)),
+    "model.backbone": ("model", "network", ("transfer",)),
+    "model.backbone_weights": ("model", "network", ("transfer",)),
 }
 
 _CHOICES: dict[Any, str] = {
@@ -41,6 +52,30 @@ def choose_preset(name: str) -> None:
     st.session_state["preset"] = name
     for key in [str(key) for key in st.session_state]:
         if key.startswith("setting ") and not key.startswith("setting data."):
+            del st.session_state[key]
+
+
+def get_base() -> RunConfig:
+    """The chosen preset, fitted to the chosen images once they are known."""
+    return get_fitted(get_preset_name())
+
+
+def get_fitted(name: str) -> RunConfig:
+    """A preset, fitted to the chosen images once they are known."""
+    return fit_preset(name, st.session_state.get("facts", Facts(0, 0)))
+
+
+def fit_draft(index: Index) -> None:
+    """Fit the draft to images, but for what was changed in it; before the widgets are drawn."""
+    facts, before = find_facts(index), get_base()
+    if st.session_state.get("facts") == facts:
+        return
+    is_first = "facts" not in st.session_state
+    st.session_state["facts"] = facts
+    for section_name, name in FITTED:
+        key = _setting_key(section_name, name)
+        is_own = st.session_state.get(key) != getattr(getattr(before, section_name), name)
+        if not is_first and not is_own:
             del st.session_state[key]
 
 
@@ -90,8 +125,7 @@ def find_draft() -> tuple[RunConfig, str]:
 
     What cannot be used counts as the preset has it, so that the rest of a page stays.
     """
-    preset, problem = PRESETS[get_preset_name()].config, ""
-    preset = replace(preset, data=get_data_config())
+    preset, problem = replace(get_base(), data=get_data_config()), ""
     sections: dict[str, Any] = {}
     for name in ("augmentation", "model", "training"):
         section = getattr(preset, name)
@@ -155,11 +189,13 @@ def load_settings(config: RunConfig) -> str:
         What became of the images, in a sentence.
     """
     choose_preset(config.preset if config.preset in PRESETS else get_preset_name())
-    base = PRESETS[get_preset_name()].config
+    st.session_state.pop("facts", None)  # what is loaded stays as it is with other images too
+    base = get_base()
     for section_name in ("augmentation", "model", "training"):
         for item in fields(getattr(base, section_name)):
             value = getattr(getattr(config, section_name), item.name)
-            if value != getattr(getattr(base, section_name), item.name):
+            is_fitted = (section_name, item.name) in FITTED
+            if is_fitted or value != getattr(getattr(base, section_name), item.name):
                 put_setting(section_name, item.name, value)
     return _load_images(config.data)
 
@@ -205,7 +241,7 @@ def show_settings(section_name: str, only: tuple[str, ...] | None = None) -> Non
 
 def show_setting(section_name: str, name: str) -> None:
     """A widget for one setting; label, bounds, unit and help come from the config."""
-    section = getattr(PRESETS[get_preset_name()].config, section_name)
+    section = getattr(get_base(), section_name)
     item = {item.name: item for item in fields(section)}[name]
     limits, key = item.metadata, _setting_key(section_name, name)
     is_part = limits["unit"] == "part"  # shown in percent
@@ -254,11 +290,11 @@ def _say_bounds(limits: Mapping[str, Any]) -> str:
 
 def _is_used(section_name: str, name: str) -> bool:
     """Whether a setting plays a part beside the others; grey otherwise."""
-    key, used_by = _USED_BY.get(name, ("", ()))
-    if section_name != "training" or not key:
+    section, key, used_by = _USED_BY.get(f"{section_name}.{name}", ("", "", ()))
+    if not key:
         return True
-    usual = getattr(PRESETS[get_preset_name()].config.training, key)
-    return st.session_state.get(_setting_key("training", key), usual) in used_by
+    usual = getattr(getattr(get_base(), section), key)
+    return st.session_state.get(_setting_key(section, key), usual) in used_by
 
 
 def _show_numbers(section_name: str, name: str, label: str, help_text: str) -> None:
@@ -288,18 +324,36 @@ def _find_step(span: float) -> float:
     return next(step for step, least in ((1.0, 19.0), (0.5, 10.0), (0.1, 0.0)) if span > least)
 
 
-def list_changes(config: RunConfig) -> list[str]:
-    """What differs from the preset, in words such as "Rotation 30 °"."""
-    preset, changes = PRESETS.get(config.preset, PRESETS["thesis"]).config, []
+def list_changes(config: RunConfig, base: RunConfig | None = None) -> list[str]:
+    """What differs from the preset, in words such as "Rotation 30 °".
+
+    Args:
+        config: To be compared.
+        base: The preset as it was fitted; where that is not known, what can be fitted is left out.
+    """
+    preset = PRESETS.get(config.preset, PRESETS["thesis"])
+    left_out = FITTED if base is None and preset.is_fitted else ()
+    base, changes = base or preset.config, []
     for section_name in ("augmentation", "model", "training"):
         section = getattr(config, section_name)
         for item in fields(section):
             value = getattr(section, item.name)
-            if value != getattr(getattr(preset, section_name), item.name):
+            if (section_name, item.name) in left_out:
+                continue
+            if value != getattr(getattr(base, section_name), item.name):
                 changes.append(
                     f"{item.metadata['label']} {say_value(value, item.metadata['unit'])}"
                 )
     return changes
+
+
+def say_fitted(config: RunConfig) -> str:
+    """What follows the images, in words such as "64 px, 40 epochs, batches of 32"."""
+    training = config.training
+    return (
+        f"{config.model.image_size_px} px, {say_number(training.epochs, 'epoch')}, "
+        f"batches of {training.batch_size}"
+    )
 
 
 def say_choice(value: Any) -> str:  # noqa: ANN401 - any plain type

@@ -13,7 +13,7 @@ from polyp_core.config import SECTIONS, DataConfig, Section
 from polyp_core.errors import PolypError
 from polyp_core.presets import PRESETS
 from polyp_core.processes import NAME_PATTERN
-from ui.draft import choose_preset, find_draft, get_preset_name, put_setting
+from ui.draft import choose_preset, find_draft, get_base, put_setting
 from ui.frame import show_problem
 
 MAX_EPOCH = 1000
@@ -63,7 +63,7 @@ def write_link(*, with_view: bool) -> None:
     Args:
         with_view: Also what the preview shows.
     """
-    draft, preset = find_draft()[0], PRESETS[get_preset_name()].config
+    draft, preset = find_draft()[0], get_base()
     shown = {"preset": draft.preset}
     if st.session_state.get("source") == "folder":
         shown["folder"] = draft.data.folder
@@ -93,7 +93,7 @@ def _take_settings(texts: dict[str, str]) -> None:
     given = {key: f"{key}={text[:_MAX_LENGTH]}" for key, text in texts.items() if _is_known(key)}
     for key in texts.keys() - given.keys() - {"data.folder"}:
         show_problem(f"The link's '{key[:40]}' is left out: there is no such setting.")
-    config = PRESETS[get_preset_name()].config
+    config = get_base()
     try:
         config = config.with_settings(list(given.values()))
     except PolypError:

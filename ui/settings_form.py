@@ -11,16 +11,19 @@ from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
 from polyp_core.presets import PRESETS, Preset
 from ui import charts, training_charts
-from ui.cost import say_cost
+from ui.cost import measure_pace_s, say_cost
 from ui.draft import (
     choose_preset,
     describe_input,
     find_draft,
     find_missing_images,
+    get_base,
+    get_fitted,
     get_preset_name,
     list_changes,
     load_settings,
     put_setting,
+    say_fitted,
     show_setting,
     show_settings,
     use_settings,
@@ -31,7 +34,7 @@ from ui.rate_view import show_rate_finder
 from ui.words import escape
 
 _GROUPS: dict[str, tuple[str, ...]] = {
-    "Steps": ("batch_size", "optimizer", "learning_rate", "momentum", "weight_decay",
+    "Steps": ("batch_size", "sampling", "optimizer", "learning_rate", "momentum", "weight_decay",
               "gradient_clip", "label_smoothing", "class_weights", "ema", "mixed_precision"),
     "Schedule": ("schedule", "warm_up", "decay_epochs", "decay_factor"),
     "What is kept": ("monitor", "keep", "early_stopping_patience", "milestones"),
@@ -91,10 +94,11 @@ def show_form(index: Index, *, is_busy: bool) -> None:
 
 def _show_preset(preset: Preset, num_images: int) -> None:
     """A card that says what a preset costs and gives."""
-    model, is_chosen = preset.config.model, preset.name == get_preset_name()
+    fitted, is_chosen = get_fitted(preset.name), preset.name == get_preset_name()
+    model = fitted.model
     st.markdown(f"**{preset.title}**")
     st.write(preset.summary)
-    seconds = preset.ms_per_image / 1000 * num_images
+    seconds = measure_pace_s(preset, fitted) * num_images
     colour = {1: "grey", 3: "colour"}[model.channels]
     auc = preset.demo_auc
     gave = "" if auc is None else f" Gave AUC {auc:.2f} on the demo images in 30 epochs."
@@ -117,12 +121,14 @@ def _show_preset(preset: Preset, num_images: int) -> None:
 
 def _show_changes(draft: RunConfig, problem: str) -> None:
     """What differs from the preset, always in sight."""
-    changes, title = list_changes(draft), PRESETS[get_preset_name()].title
+    base, preset = get_base(), PRESETS[get_preset_name()]
+    changes = list_changes(draft, base)
+    fitted = f", fitted to these images: {say_fitted(base)}" if preset.is_fitted else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         if problem:
             st.caption("A setting cannot be used as it stands.")
         elif not changes:
-            st.caption(f"Exactly as the preset {title} has it.")
+            st.caption(f"Exactly as the preset {preset.title} has it{fitted}.")
             return
         else:
             st.caption(f"Other than in the preset: {escape(', '.join(changes))}")
@@ -138,6 +144,7 @@ def _show_all_settings(draft: RunConfig, index: Index, problem: str) -> None:
         with tab:
             if name == "Network":
                 show_settings("model")
+                show_settings("training", only=("frozen_epochs", "backbone_rate"))
             elif name in _GROUPS:
                 show_settings("training", only=_GROUPS[name])
             _show_more(name, draft, index, problem)

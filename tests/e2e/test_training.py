@@ -60,7 +60,7 @@ def test_a_number_beyond_its_bounds_reaches_the_server_and_leaves_with_the_prese
     wait_for_rest(page)  # what was drawn before stands there until then
     expect(train).to_be_disabled()
     page.get_by_role("button", name="Back to the preset").click()
-    expect(epochs).to_have_value("40")
+    expect(epochs).to_have_value("120")
     wait_for_rest(page)
     expect(train).to_be_enabled()
     epochs.fill("7")
@@ -68,7 +68,7 @@ def test_a_number_beyond_its_bounds_reaches_the_server_and_leaves_with_the_prese
     expect(page.get_by_text("Other than in the preset: Epochs 7")).to_be_visible()
     epochs.fill("")
     epochs.press("Enter")
-    expect(epochs).to_have_value("40")
+    expect(epochs).to_have_value("120")
     expect(page.get_by_text("Exactly as the preset Compact has it.")).to_be_visible()
     assert page.script_errors == []
 

@@ -413,7 +413,7 @@ def test_a_reload_finds_folder_region_and_network_in_the_address(open_page, tmp_
     app = open_page(
         "Data", source="folder", folder=str(folder),
         **{"setting data.region": "box", "setting data.region_box": (10, 0, 90, 100),
-           "setting model.image_size_px": 64},
+           "setting model.image_size_px": 80},
     )  # fmt: skip
     link = dict(app.query_params)
     for page in ("Data", "Train"):
@@ -426,7 +426,7 @@ def test_a_reload_finds_folder_region_and_network_in_the_address(open_page, tmp_
             "folder", str(folder),
         )  # fmt: skip
         assert other.session_state["setting data.region_box"] == (10, 0, 90, 100)
-        assert other.session_state["setting model.image_size_px"] == 64
+        assert other.session_state["setting model.image_size_px"] == 80
 
 
 def test_an_unwritable_place_for_the_split_is_a_calm_box(open_page, tmp_path, workspace_dir):

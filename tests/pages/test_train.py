@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from polyp_core import workspace
+from polyp_core.config import RunConfig
 from tests.conftest import write_classes
 from tests.pages.conftest import click, read_texts
 from ui.words import name_settings
@@ -95,8 +96,41 @@ def test_settings_that_do_not_fit_together_can_be_mended_where_they_stand(open_p
 def test_the_estimate_is_given_only_for_the_network_it_was_measured_with(open_page):
     app = open_page("Train")
     assert "on two cores" in read_texts(app)
-    app.number_input(key="setting model.image_size_px").set_value(64).run()
+    app.number_input(key="setting model.image_size_px").set_value(96).run()
+    assert "on two cores" in read_texts(app)  # by its pixels
+    app.slider(key="setting model.dropout").set_value(0.5).run()
     assert "on two cores" not in read_texts(app)
+
+
+def test_the_preset_is_fitted_to_the_chosen_images(open_page, tmp_path):
+    app = open_page("Train")
+    said = read_texts(app)
+    assert "has it, fitted to these images: 128 px, 120 epochs, batches of 16." in said
+    app.number_input(key="setting training.batch_size").set_value(8).run()
+    # Smaller ones, of which nobody has seen anything yet: what was changed stays.
+    app.session_state["source"] = "folder"
+    app.session_state["folder"] = str(write_classes(tmp_path / "small", num_patients=12))
+    app.run()
+    assert not app.exception
+    assert app.number_input(key="setting model.image_size_px").value == 64
+    assert app.number_input(key="setting training.batch_size").value == 8
+    assert "Other than in the preset: Batch size 8" in read_texts(app)
+    app.button(key="choose thesis").click().run()
+    assert app.number_input(key="setting model.image_size_px").value == 300
+    assert "Exactly as the preset Thesis has it." in read_texts(app)
+
+
+def test_settings_of_a_run_are_not_fitted_anew_to_its_images(open_page, tmp_path):
+    app = open_page("Train")
+    values = workspace.DEMO_RUN.read_config().to_dict()
+    values["data"]["folder"] = str(write_classes(tmp_path / "small", num_patients=12))
+    values["model"]["image_size_px"], values["training"]["epochs"] = 128, 120
+    app.session_state["settings to load"] = (RunConfig.from_dict(values), "below")
+    app.run()
+    assert not app.exception
+    assert app.session_state["folder"] == values["data"]["folder"]
+    assert app.number_input(key="setting model.image_size_px").value == 128
+    assert app.number_input(key="setting training.epochs").value == 120
 
 
 def test_settings_come_back_from_a_file(open_page, tmp_path):
@@ -190,7 +224,7 @@ def test_an_emptied_number_field_has_the_presets_value_again(open_page, key):
     app.number_input(key=f"setting {key}").set_value(None).run()
     assert not app.exception
     assert app.number_input(key=f"setting {key}").value == usual
-    assert "Exactly as the preset Compact has it." in read_texts(app)
+    assert "Exactly as the preset Compact has it" in read_texts(app)
 
 
 def test_settings_that_fit_only_apart_leave_the_form_whole(open_page):
@@ -213,7 +247,7 @@ def test_milestones_are_a_number_or_a_sentence(open_page):
     next(t for t in app.text_input if t.label == "Milestones (epochs)").set_value("five").run()
     assert app.session_state["setting training.milestones"] == (5, 6)
     assert "cannot be read" in read_texts(app).replace("\\", "")
-    assert "Milestones within these 40 epochs: 5, 6." in read_texts(app)
+    assert "Milestones within these 120 epochs: 5, 6." in read_texts(app)
 
 
 @pytest.mark.parametrize(
