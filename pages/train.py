@@ -59,8 +59,7 @@ with place, ui.errors():
         ui.show_verdict(index, audit)
         ui.show_form(index, is_busy=bool(active_runs))
         ui.write_link(with_view=False)
-        with st.expander("Repeat in folds and seeds", icon=":material/grid_view:", key="folds"):
-            ui.show_study_form(index, audit)
+        ui.show_study_form(index, audit)
 if len(list_summaries(runs_dir)):
     box = st.expander("All runs", icon=":material/list:", key="all runs", on_change="rerun")
     if box.open:

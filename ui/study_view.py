@@ -11,6 +11,7 @@ from polyp_core import words, workspace
 from polyp_core.audit import Audit
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
+from polyp_core.recipe import FEW_IMAGES
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES
 from polyp_core.study import Study, list_studies
 from polyp_core.study_jobs import list_changes, resume_study, start_study, stop_study
@@ -32,6 +33,29 @@ def show_study_form(index: Index, audit: Audit) -> None:
         index: The images.
         audit: Of them; what it found to be the same picture stays in one fold.
     """
+    num_images = len(index.select("train"))
+    is_small = num_images < FEW_IMAGES
+    box = st.expander(
+        "Repeat in folds and seeds", icon=":material/grid_view:", expanded=is_small,
+        key=f"folds {is_small}",
+    )  # fmt: skip
+    with box:
+        if is_small:
+            _explain_small(num_images)
+        _show_study_form(index, audit, is_small=is_small)
+
+
+def _explain_small(num_images: int) -> None:
+    st.info(
+        f"{words.say_number(num_images, 'image')} to train on are few: one training is a throw of "
+        "the dice, and its validation says little. Start this instead of a single run. Three seeds "
+        "in five folds judge every image by models that have not seen it, and answer together "
+        "afterwards.",
+        icon=":material/casino:",
+    )
+
+
+def _show_study_form(index: Index, audit: Audit, *, is_small: bool) -> None:
     st.caption(
         "One split can be lucky. A study trains the settings above several times: in folds, so "
         "that every image is validated once by a model that has not seen it or its patient, and "
@@ -44,7 +68,7 @@ def show_study_form(index: Index, audit: Audit) -> None:
             "each part validates one member. 5 is usual. 1 keeps the split as it is. From 1 to 20.",
         )  # fmt: skip
         num_seeds = st.number_input(
-            "Seeds", value=1, key="study seeds", width=150,
+            "Seeds", value=3 if is_small else 1, key=f"study seeds {is_small}", width=150,
             help="How often each fold is trained, with other first weights. 3 shows how much is "
             "chance. From 1 to 20.",
         )  # fmt: skip

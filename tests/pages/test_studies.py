@@ -84,6 +84,7 @@ def test_the_form_starts_a_study_of_the_draft(open_page, monkeypatch):
     app = open_page("Train")
     app.number_input(key="setting training.epochs").set_value(2).run()
     app.number_input(key="study folds").set_value(2).run()
+    next(n for n in app.number_input if n.label == "Seeds").set_value(1).run()
     assert "2 runs, about" in read_texts(app)
     click(app, "Start the study")
     assert not app.exception
@@ -107,19 +108,28 @@ def test_too_many_folds_for_the_patients_is_a_sentence(open_page):
     assert not list_studies(workspace.get_studies_dir())
 
 
-@pytest.mark.parametrize("key", ["study folds", "study seeds"])
+@pytest.mark.parametrize("label", ["Folds", "Seeds"])
 @pytest.mark.parametrize("number", [0, -2, 21])
-def test_a_number_of_folds_or_seeds_out_of_bounds_is_told(open_page, key, number):
+def test_a_number_of_folds_or_seeds_out_of_bounds_is_told(open_page, label, number):
     app = open_page("Train")
-    app.number_input(key=key).set_value(number).run()
+    next(n for n in app.number_input if n.label == label).set_value(number).run()
     assert not app.exception
     assert "Folds and seeds go from 1 to 20" in read_texts(app).replace("\\", "")
     assert app.button(key="start study").disabled
 
 
+def test_few_images_are_told_to_be_studied_and_many_are_not(open_page, monkeypatch):
+    for few, num_seeds in ((10_000, 3), (1, 1)):
+        monkeypatch.setattr("ui.study_view.FEW_IMAGES", few)
+        app = open_page("Train")
+        assert ("one training is a throw of the dice" in read_texts(app)) == (num_seeds == 3)
+        assert next(n for n in app.number_input if n.label == "Seeds").value == num_seeds
+
+
 def test_one_member_alone_is_no_study(open_page):
     app = open_page("Train")
     app.number_input(key="study folds").set_value(1).run()
+    next(n for n in app.number_input if n.label == "Seeds").set_value(1).run()
     assert app.button(key="start study").disabled
 
 
