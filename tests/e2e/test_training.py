@@ -69,7 +69,7 @@ def test_a_number_beyond_its_bounds_reaches_the_server_and_leaves_with_the_prese
     epochs.fill("")
     epochs.press("Enter")
     expect(epochs).to_have_value("120")
-    expect(page.get_by_text("Exactly as the preset Compact has it.")).to_be_visible()
+    expect(page.get_by_text("Exactly as the preset Compact has it")).to_be_visible()
     assert page.script_errors == []
 
 
