@@ -189,6 +189,8 @@ def _show_outcome(
                 "The best epoch was chosen on these same images, so the number leans to the good "
                 "side."
             )
+        if "calibration" in metrics:  # runs of older versions have none
+            st.caption(_say_calibration(metrics["calibration"]))
         show_notice()
         if st.button("Classify images with it", icon=":material/arrow_forward:"):
             st.session_state["run to predict with"] = str(run.directory.absolute())
@@ -202,6 +204,16 @@ def _show_outcome(
             show("It had not begun. Resume puts it in the queue again.", icon=icon)
         else:
             show(f"{text} Every finished epoch is kept; Resume goes on exactly there.", icon=icon)
+
+
+def _say_calibration(calibration: dict[str, Any]) -> str:
+    loss, temperature = calibration["log_loss"], calibration["temperature"]
+    sure = "too sure" if temperature > 1 else "not sure enough"
+    return (
+        f"The network was {sure} of itself: its logits are divided by a temperature of "
+        f"{temperature:.2f}, which brings the log loss from {loss['before']:.3f} to "
+        f"{loss['after']:.3f} on these same {calibration['n']} images."
+    )
 
 
 def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:

@@ -57,6 +57,9 @@ def test_a_finished_run_says_what_it_is_worth(open_page, own_run):
     texts = read_texts(open_page("Train", run="own"))
     assert "patients right" in texts
     assert "always answering the more frequent class" in texts
+    calibration = own_run.read_metrics()["calibration"]
+    assert f"a temperature of {calibration['temperature']:.2f}, which brings" in texts
+    assert f"on these same {calibration['n']} images." in texts
 
 
 def test_a_failed_run_says_why(open_page, own_run):
