@@ -17,8 +17,6 @@ class Preset:
         num_weights: Of the network.
         ms_per_image: Of training, on two cores; from benchmarks/throughput.py.
         is_fitted: Whether image size, epochs and batch follow the images, see recipe.py.
-        demo_auc: On the demo set after 30 epochs, by patient; from benchmarks/presets.py. None
-            where it was not measured.
         config: The settings.
     """
 
@@ -27,7 +25,6 @@ class Preset:
     summary: str
     num_weights: int
     ms_per_image: float
-    demo_auc: float | None
     config: RunConfig
     is_fitted: bool = False
 
@@ -59,7 +56,6 @@ PRESETS: dict[str, Preset] = {
             summary="Our default: small, grey, quick. Start here.",
             num_weights=163_961,
             ms_per_image=5.0,
-            demo_auc=0.96,
             config=RunConfig(
                 preset="compact",
                 augmentation=_MODERATE,
@@ -83,7 +79,6 @@ PRESETS: dict[str, Preset] = {
             summary="Deeper, with shortcuts: for a thousand images and more.",
             num_weights=308_817,
             ms_per_image=9.0,
-            demo_auc=None,
             config=RunConfig(
                 preset="residual",
                 augmentation=_MODERATE,
@@ -105,7 +100,6 @@ PRESETS: dict[str, Preset] = {
             summary="Starts from a network that has seen a million photographs; needs its weights.",
             num_weights=939_697,
             ms_per_image=9.0,
-            demo_auc=None,
             config=RunConfig(
                 preset="transfer",
                 augmentation=_MODERATE,
@@ -126,7 +120,6 @@ PRESETS: dict[str, Preset] = {
             summary="The 2020 thesis' own network, to repeat its numbers.",
             num_weights=5_046_369,
             ms_per_image=15.0,
-            demo_auc=0.46,
             config=RunConfig(preset="thesis"),
         ),
         Preset(
@@ -135,7 +128,6 @@ PRESETS: dict[str, Preset] = {
             summary="The thesis' wish list: Adam, early stopping, one more block.",
             num_weights=1_114_273,
             ms_per_image=14.0,
-            demo_auc=0.67,
             config=RunConfig(
                 preset="thesis-plus",
                 model=ModelConfig(filters=(32, 32, 64, 64)),

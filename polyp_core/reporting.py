@@ -99,7 +99,7 @@ class Reporter:
         if message == self._values.get("message"):
             self.check_stop()  # nothing new to write, and that for hours
         else:
-            self.report(state="queued", message=message)
+            self.write(state="queued", message=message)  # at once: nothing may follow for hours
 
     def note_time(self, name: str, started: float) -> None:
         """Keep how long a part of the start took, in s."""

@@ -78,7 +78,7 @@ def show_form(index: Index, *, is_busy: bool) -> None:
             icon=":material/warning:",
         )
     st.caption(describe_input(draft))
-    cards = st.grid(len(PRESETS), min_column_width=200)
+    cards = st.grid(len(PRESETS), min_column_width=145)
     for preset in PRESETS.values():
         with cards, st.container(border=True, height="stretch"):
             _show_preset(preset, num_images)
@@ -100,12 +100,10 @@ def _show_preset(preset: Preset, num_images: int) -> None:
     st.write(preset.summary)
     seconds = measure_pace_s(preset, fitted) * num_images
     colour = {1: "grey", 3: "colour"}[model.channels]
-    auc = preset.demo_auc
-    gave = "" if auc is None else f" Gave AUC {auc:.2f} on the demo images in 30 epochs."
     st.caption(
         f"{model.image_size_px} × {model.image_size_px} px in {colour}, "
         f"{words.say_count(preset.num_weights)} weights, "
-        f"{words.say_pace(seconds)} an epoch.{gave}"
+        f"{words.say_pace(seconds)} an epoch."
     )
     st.space("stretch")
     st.button(

@@ -99,6 +99,13 @@ def test_a_waiting_run_says_for_how_many(run, num_before, said):
     assert (read(run)["state"], read(run)["message"]) == ("queued", f"Waiting for {said}")
 
 
+def test_a_new_place_in_the_queue_is_said_at_once_however_soon_it_comes(run):
+    reporter = Reporter(run)
+    for num_before, said in ((1, "1 run"), (2, "2 runs"), (1, "1 run")):
+        reporter.report_waiting(num_before)
+        assert read(run)["message"] == f"Waiting for {said}"
+
+
 def test_a_stop_is_heard_at_the_next_report_but_one_look_at_the_disk_serves_for_a_while(run):
     reporter = Reporter(run)
     reporter.report(step=1)
