@@ -12,9 +12,11 @@ side), each seed a training of its own. Of each preset it prints
   on one core
 
 by patient where patients are known, a patient's probability being the mean over its images. The
-intervals are percentiles of 1,000 bootstrap samples of the patients of every fold and, for single
-models, of the seeds; so they hold what other patients and another seed would change, but not other
-training images. Two presets are compared on the same samples of patients.
+intervals are percentiles of 1,000 bootstrap samples of the patients of every fold, class by class,
+and of the seeds; so they hold what other patients and, as far as a few seeds show it, other seeds
+would change, but not other training images nor another mixture of classes. Two presets are compared
+on the same samples of patients; no correction is made for how many are compared. The temperature is
+fitted on the fold that it is judged on.
 
 References: Efron and Tibshirani, An introduction to the bootstrap (1993), chapters 13 and 16.
 """
@@ -75,10 +77,12 @@ def main() -> None:
     pairs = find_pairs(index, get_cache_dir())
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
-        results, folds = {}, {}
+        results, folds, names = {}, {}, {}
         for name in options.presets:
             study = train(name, data, index, pairs, out, options)
-            folds[name], unit = read_folds(study)
+            folds[name], names[name], unit = read_folds(study)
+            if names[name] != names[options.presets[0]]:
+                raise SystemExit(f"{name} was judged on others in its folds. Give another --out.")
             results[name] = describe(study, folds[name]) | {"unit": unit}
             print(f"{name} is done", file=sys.stderr)
     comparisons = compare_all(folds)
@@ -94,9 +98,14 @@ def train(
 ) -> Study:  # fmt: skip
     """A finished study of a preset."""
     study = Study(out / name)
-    if not study.directory.exists():
-        fitted = fit_preset(name, find_facts(index)).with_settings(options.set)
-        config = replace(fitted, data=data)
+    fitted = fit_preset(name, find_facts(index)).with_settings(options.set)
+    config = replace(fitted, data=data)
+    if study.directory.exists():
+        plan = study.read_plan()
+        is_same = plan["num_folds"] == options.folds and len(plan["seeds"]) == options.seeds
+        if study.read_config() != config or not is_same:
+            raise SystemExit(f"{study.directory} holds another study. Give another --out.")
+    else:
         study = start_study(
             config, index, out, num_folds=options.folds, num_seeds=options.seeds, pairs=pairs,
             name=name, num_workers=options.workers,
@@ -108,9 +117,9 @@ def train(
     return study
 
 
-def read_folds(study: Study) -> tuple[list[Fold], str]:
-    """Of each fold the labels and every seed's probabilities, by patient where they are known."""
-    folds, unit = [], "images"
+def read_folds(study: Study) -> tuple[list[Fold], list[list[str]], str]:
+    """Of each fold what was judged, by patient where they are known; the names; and the unit."""
+    folds, names, unit = [], [], "images"
     plan = study.read_plan()
     for fold in range(1, plan["num_folds"] + 1):
         columns = []
@@ -118,14 +127,15 @@ def read_folds(study: Study) -> tuple[list[Fold], str]:
             if member.fold != fold:
                 continue
             predictions = member.run.read_predictions()
-            predictions = predictions[predictions["split"] == "validation"]
+            predictions = predictions[predictions["split"] == "validation"].sort_values("path")
             patients = pool_patients(predictions)
             if patients is not None:
                 predictions, unit = patients, "patients"
             columns.append(predictions)
         labels = columns[0]["label"].to_numpy()
         folds.append((labels, np.stack([c["probability"].to_numpy() for c in columns])))
-    return folds, unit
+        names.append(columns[0]["group" if unit == "patients" else "path"].tolist())
+    return folds, names, unit
 
 
 def single(folds: list[Fold]) -> float:
@@ -160,14 +170,12 @@ def draw(labels: list[np.ndarray], random: np.random.Generator) -> list[np.ndarr
     return drawn
 
 
-def take(
-    folds: list[Fold], rows: list[np.ndarray], random: np.random.Generator | None
-) -> list[Fold]:
-    """The folds as a bootstrap sample has them, with seeds drawn too unless they work as one."""
+def take(folds: list[Fold], rows: list[np.ndarray], random: np.random.Generator) -> list[Fold]:
+    """The folds as a bootstrap sample has them, with the seeds drawn too."""
     sample = []
     for (labels, probabilities), chosen in zip(folds, rows, strict=True):
         num_seeds = len(probabilities)
-        seeds = np.arange(num_seeds) if random is None else random.integers(0, num_seeds, num_seeds)
+        seeds = random.integers(0, num_seeds, num_seeds)
         sample.append((labels[chosen], probabilities[np.ix_(seeds, chosen)]))
     return sample
 
@@ -177,11 +185,10 @@ def resample(
 ) -> list[list[float]]:
     """A number of each of several presets, for every bootstrap sample of their common patients."""
     random, labels = np.random.default_rng(0), [labels for labels, _ in several[0]]
-    is_one = compute is ensemble
     values = []
     for _ in range(_NUM_SAMPLES):
         rows = draw(labels, random)
-        values.append([compute(take(folds, rows, None if is_one else random)) for folds in several])
+        values.append([compute(take(folds, rows, random)) for folds in several])
     return values
 
 
@@ -259,7 +266,7 @@ def compare(
         "difference": value,
         "low": low,
         "high": high,
-        "is_more_than_noise": low > 0 or high < 0,
+        "excludes_zero": low > 0 or high < 0,
     }
 
 
@@ -271,7 +278,7 @@ def print_tables(
     print(f"\n{len(index.images)} images; numbers by {unit}.\n")
     print(
         "| preset | px | epochs | AUC, single model | AUC, ensemble | accuracy | majority | n | "
-        "log loss before, after temperature | a member | ms/image |"
+        "log loss before, after the temperature | a member | ms/image |"
     )
     print("|---|---:|---:|---|---|---|---:|---:|---|---:|---:|")
     for name, r in results.items():
@@ -283,10 +290,11 @@ def print_tables(
             f"{r['log_loss']['after']:.3f} | {r['seconds']:.0f} s | {r['ms_per_image']:.2f} |"
         )
     if comparisons:
-        print("\n| difference in AUC | as | value (95 %) | more than noise |")
+        print(f"\n{len(comparisons)} comparisons, each at 95 %:\n")
+        print("| difference in AUC | as | value (95 %) | interval excludes 0 |")
         print("|---|---|---|---|")
     for c in comparisons:
-        answer = "yes" if c["is_more_than_noise"] else "no"
+        answer = "yes" if c["excludes_zero"] else "no"
         print(
             f"| `{c['first']}` − `{c['second']}` | {c['kind']} | {c['difference']:+.4f} "
             f"({c['low']:+.4f} to {c['high']:+.4f}) | {answer} |"

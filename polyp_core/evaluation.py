@@ -51,12 +51,10 @@ def evaluate_run(run: Run, index: Index, images: np.ndarray) -> None:
     )
     is_test = predictions["split"] == "test"
     metrics = _describe(predictions[~is_test], classifier, index.class_names)
-    metrics["calibration"] = describe_calibration(
-        predictions["label"][~is_test].to_numpy(), predictions["probability"][~is_test].to_numpy(),
-        float(run.read_serving()["temperature"]),
-    )  # fmt: skip
-    if is_test.any():
+    metrics["calibration"] = _describe_calibration(run, predictions[~is_test])
+    if is_test.any():  # on which no temperature was fitted
         metrics["test"] = _describe(predictions[is_test], classifier, index.class_names)
+        metrics["test"]["calibration"] = _describe_calibration(run, predictions[is_test])
     run.write_table("predictions.csv", predictions)
     run.write_json("metrics.json", metrics)
 
@@ -96,6 +94,11 @@ def evaluate_folder(run: Run, folder: str, on_progress: Progress | None = None) 
     result["num_images_of_training_patients"] = int(known.sum())
     result["num_unreadable"] = len(index.unreadable)
     return result
+
+
+def _describe_calibration(run: Run, predictions: pd.DataFrame) -> dict[str, Any]:
+    labels, probabilities = predictions["label"].to_numpy(), predictions["probability"].to_numpy()
+    return describe_calibration(labels, probabilities, float(run.read_serving()["temperature"]))
 
 
 def _describe(

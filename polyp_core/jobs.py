@@ -94,6 +94,13 @@ def check_fit(config: RunConfig, index: Index) -> None:
                 f"There is no image to {what} on. Expected images in both splits. Put some into "
                 f"{split}/, or let the app divide the images."
             )
+    weights = config.model.backbone_weights
+    if config.model.network == "transfer" and weights and not Path(weights).is_file():
+        raise ConfigError(
+            f"There is no file '{weights}'. Expected the weights of a backbone as Keras has them. "
+            "Set model.backbone_weights to one, or to nothing, which fetches ImageNet's. "
+            f"Received: backbone_weights={weights!r}"
+        )
     num_train, settings = len(labels["train"]), config.training
     if settings.batch_size > num_train:
         raise ConfigError(

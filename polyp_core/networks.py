@@ -1,5 +1,6 @@
 """The networks, each a short function from grey levels to features."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -47,7 +48,9 @@ def load_backbone(model: keras.Model, config: ModelConfig) -> None:
     application = getattr(keras.applications, _BACKBONES[config.backbone])
     try:
         fetched = application(include_top=False, weights="imagenet", input_shape=(None, None, 3))
-    except Exception as error:  # Keras raises a bare one where there is no connection
+    except Exception as error:
+        if "URL fetch failure" not in str(error):  # what Keras says, in a bare Exception
+            raise
         raise ModelError(
             f"The ImageNet weights of {config.backbone} cannot be fetched: {_shorten(error)}. "
             "Expected a connection the first time, after which Keras keeps them. Connect once, or "
@@ -73,12 +76,15 @@ def set_backbone_trainable(backbone: keras.Model, is_trainable: bool) -> None:
 
 
 def _load_file(backbone: keras.Model, config: ModelConfig) -> None:
-    path = Path(config.backbone_weights).expanduser()
+    path = Path(config.backbone_weights)
     problem = "there is no such file"
     if path.is_file():
         try:
-            backbone.load_weights(path)
-        except (OSError, ValueError, KeyError, IndexError) as error:
+            with warnings.catch_warnings():
+                # With a file of another network Keras may only warn, and leave random weights.
+                warnings.simplefilter("error", UserWarning)
+                backbone.load_weights(path)
+        except (OSError, ValueError, KeyError, IndexError, UserWarning) as error:
             problem = _shorten(error)
         else:
             return

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from polyp_core.augmentation import augment_image
 from polyp_core.config import AugmentConfig
@@ -55,13 +56,15 @@ class TrainingBatches:
             Images `(batch, size, size, channels)` uint8 and labels `(batch, 1)` float32.
         """
         order = self._draw_order(epoch)
+        repeats = pd.Series(order).groupby(order).cumcount().to_numpy()
         starts = range(steps_done * self.batch_size, len(order), self.batch_size)
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
             waiting: deque[Future[Batch]] = deque()
             try:
                 for start in starts:
-                    part = order[start : start + self.batch_size]
-                    waiting.append(pool.submit(self._make_batch, part, epoch))
+                    part = slice(start, start + self.batch_size)
+                    batch = pool.submit(self._make_batch, order[part], repeats[part], epoch)
+                    waiting.append(batch)
                     if len(waiting) > _BATCHES_AHEAD:
                         yield waiting.popleft().result()
                 while waiting:
@@ -74,21 +77,27 @@ class TrainingBatches:
         random, num_images = np.random.default_rng((self.seed, epoch)), len(self.image_numbers)
         if self.chances is None:
             return random.permutation(num_images)
-        return random.choice(num_images, num_images, p=self.chances)
+        # Each as often as its chance says, rounded up or down: one throw places a comb of draws.
+        places = (np.arange(num_images) + random.random()) / num_images
+        shuffled = random.permutation(num_images)
+        drawn = np.searchsorted(np.cumsum(self.chances[shuffled]), places)
+        return random.permutation(shuffled[np.minimum(drawn, num_images - 1)])
 
-    def _make_batch(self, positions: np.ndarray, epoch: int) -> Batch:
+    def _make_batch(self, positions: np.ndarray, repeats: np.ndarray, epoch: int) -> Batch:
+        """The images at these positions; one that comes again is augmented otherwise."""
         labels = self.labels[positions].astype(np.float32)[:, np.newaxis]
         numbers = self.image_numbers[positions]
         if self.augmentation is None:
             return self.images[numbers], labels
         images = np.empty((len(positions), *self.images.shape[1:]), dtype=np.uint8)
-        for slot, number in enumerate(numbers.tolist()):
+        draws = numbers + repeats * len(self.images)
+        for slot, (number, draw) in enumerate(zip(numbers.tolist(), draws.tolist(), strict=True)):
             images[slot] = augment_image(
                 np.asarray(self.images[number]),
                 self.augmentation,
                 seed=self.seed,
                 epoch=epoch,
-                image_number=number,
+                image_number=draw,
             )
         return images, labels
 

@@ -6,13 +6,20 @@ import pandas as pd
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.graph import make_deterministic
-from polyp_core.models import assign_arrays, copy_arrays, list_variables, make_model
+from polyp_core.graph import Step, compile_step, make_deterministic
+from polyp_core.models import (
+    assign_arrays,
+    copy_arrays,
+    is_backbone_resting,
+    list_variables,
+    make_model,
+    make_step,
+)
 from polyp_core.networks import load_backbone
 from polyp_core.pipeline import TrainingBatches
 from polyp_core.runs import Run
 from polyp_core.schedules import smooth_losses, suggest_rate
-from polyp_core.training import Report
+from polyp_core.training import Report, find_chances
 
 LOWEST, HIGHEST = 1e-6, 1.0
 _NUM_STEPS = 80
@@ -50,12 +57,18 @@ def find_rate(
         augmentation=config.augmentation,
         batch_size=config.training.batch_size,
         seed=config.training.seed,
+        chances=find_chances(config.training, rows["group"].to_numpy()),
+    )
+    step = compile_step(
+        make_step(model, config, is_resting=is_backbone_resting(config, epoch=1)),
+        images.shape[1:],
+        is_weighted=False,
     )
     rates = np.geomspace(LOWEST, HIGHEST, _NUM_STEPS)
     sweeps = []
     for sweep in range(_NUM_SWEEPS):
         assign_arrays(list_variables(model), start, "the first weights")
-        sweeps.append(_sweep(model, batches, rates, sweep, report))
+        sweeps.append(_sweep(model, step, batches, rates, sweep, report))
         num_common = min(map(len, sweeps))
         losses = np.mean([losses[:num_common] for losses in sweeps], axis=0)
         table = pd.DataFrame({"rate": rates[:num_common], "loss": losses})
@@ -65,6 +78,7 @@ def find_rate(
 
 def _sweep(
     model: keras.Model,
+    step: Step,
     batches: TrainingBatches,
     rates: np.ndarray,
     sweep: int,
@@ -84,7 +98,8 @@ def _sweep(
                 steps=len(rates),
             )
             model.optimizer.learning_rate = rates[number]
-            logs = model.train_on_batch(images, labels, return_dict=True)
+            model.reset_metrics()
+            logs = step(images, labels)
             loss = float(logs["cross_entropy"])
             if not np.isfinite(loss) or (number > 10 and loss > _BREAK * max(min(losses), 0.1)):
                 return losses

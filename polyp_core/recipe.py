@@ -41,8 +41,9 @@ def find_facts(index: Index) -> Facts:
 def fit_preset(name: str, facts: Facts) -> RunConfig:
     """A preset's settings for such images; those of the thesis stay what they are.
 
-    The network sees no more pixels than there are, but at least 64, where its first stages have
-    something to halve. Few images are seen more often, and in smaller batches.
+    The network sees the pixels there are, in one of three sizes: at least 64, where its first
+    stages have something to halve, and at most 128. Few images are seen more often, and in smaller
+    batches.
 
     Args:
         name: Of a preset.

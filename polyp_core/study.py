@@ -260,7 +260,10 @@ def _say_caution(config: RunConfig) -> str:
     """What makes the numbers better than they would be on images that played no part at all."""
     training = config.training
     if training.keep != "best" and training.early_stopping_patience == 0:
-        return ""
+        return (
+            "Each member's temperature was fitted on the images that judge it, which makes its "
+            "probabilities a little better there than elsewhere."
+        )
     return (
         "Each member's epoch was chosen on the very images that judge it, so these numbers lean to "
         "the good side. Where that matters keep the last epoch, without early stopping, or judge "

@@ -73,7 +73,8 @@ class Trainer:
         labels = train["label"].to_numpy()
         if self._settings.shuffled_labels:
             labels = np.random.default_rng(self._settings.seed).permutation(labels)
-        self._class_weights = _weigh_classes(labels, self._settings)
+        chances = find_chances(self._settings, train["group"].to_numpy())
+        self._class_weights = _weigh_classes(labels, self._settings, chances)
         self._batches = TrainingBatches(
             images=images,
             image_numbers=train.index.to_numpy(),
@@ -81,11 +82,7 @@ class Trainer:
             augmentation=config.augmentation,
             batch_size=self._settings.batch_size,
             seed=self._settings.seed,
-            chances=(
-                weigh_patients(train["group"].to_numpy())
-                if self._settings.sampling == "patients"
-                else None
-            ),
+            chances=chances,
         )
         self._history = run.read_history()
         self._writer = ThreadPoolExecutor(1)
@@ -326,9 +323,17 @@ class Trainer:
         write_atomically(self._run.path("model.weights.h5"), model.save_weights)
 
 
-def _weigh_classes(labels: np.ndarray, settings: TrainingConfig) -> np.ndarray | None:
-    """Weights of the negative and the positive class, one on average over the images."""
+def find_chances(settings: TrainingConfig, groups: np.ndarray) -> np.ndarray | None:
+    """Each image's chance to be drawn for an epoch; None where each is taken once."""
+    return weigh_patients(groups) if settings.sampling == "patients" else None
+
+
+def _weigh_classes(
+    labels: np.ndarray, settings: TrainingConfig, chances: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Weights of the negative and the positive class, one on average over the images drawn."""
     if settings.class_weights == "none":
         return None
-    counts = np.bincount(labels, minlength=2)
-    return np.asarray(len(labels) / (2 * np.maximum(counts, 1)), dtype=np.float32)
+    shares = np.bincount(labels, weights=chances, minlength=2)
+    shares = shares / shares.sum()
+    return np.asarray(1 / (2 * np.maximum(shares, 1e-6)), dtype=np.float32)

@@ -65,7 +65,7 @@ def test_core_knows_no_screen_and_light_modules_no_tensorflow(path):
     if get_module(path) not in HEAVY:
         assert not roots & {"keras", "tensorflow"}
     if get_module(path) in ("networks", "models", "training", "rate_finder"):
-        assert "tensorflow" not in roots, "so that another Keras backend stays possible"
+        assert "tensorflow" not in roots
 
 
 @pytest.mark.parametrize("path", SCREENS, ids=lambda p: p.name)

@@ -1,7 +1,5 @@
 """What a training takes, where the pace is known."""
 
-from dataclasses import replace
-
 from polyp_core import words
 from polyp_core.config import RunConfig
 from polyp_core.presets import PRESETS, Preset
@@ -24,7 +22,8 @@ def say_cost(draft: RunConfig, num_images: float, num_runs: int = 1) -> str:
         num_runs: One after the other.
     """
     preset = PRESETS[draft.preset]
-    if replace(draft.model, image_size_px=preset.config.model.image_size_px) != preset.config.model:
+    same = {"image_size_px": 0}
+    if vars(draft.model) | same != vars(preset.config.model) | same:
         return ""
     run_s = _START_S + measure_pace_s(preset, draft) * num_images * draft.training.epochs
     return f", {words.say_duration(num_runs * run_s)} on two cores"

@@ -65,6 +65,11 @@ def get_fitted(name: str) -> RunConfig:
     return fit_preset(name, st.session_state.get("facts", Facts(0, 0)))
 
 
+def forget_images() -> None:
+    """Take the draft as it stands for what was asked for, whatever it was fitted to."""
+    st.session_state.pop("facts", None)
+
+
 def fit_draft(index: Index) -> None:
     """Fit the draft to images, but for what was changed in it; before the widgets are drawn."""
     facts, before = find_facts(index), get_base()
@@ -189,7 +194,7 @@ def load_settings(config: RunConfig) -> str:
         What became of the images, in a sentence.
     """
     choose_preset(config.preset if config.preset in PRESETS else get_preset_name())
-    st.session_state.pop("facts", None)  # what is loaded stays as it is with other images too
+    forget_images()  # what is loaded stays as it is with other images too
     base = get_base()
     for section_name in ("augmentation", "model", "training"):
         for item in fields(getattr(base, section_name)):

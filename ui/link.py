@@ -13,7 +13,7 @@ from polyp_core.config import SECTIONS, DataConfig, Section
 from polyp_core.errors import PolypError
 from polyp_core.presets import PRESETS
 from polyp_core.processes import NAME_PATTERN
-from ui.draft import choose_preset, find_draft, get_base, put_setting
+from ui.draft import choose_preset, find_draft, forget_images, get_base, put_setting
 from ui.frame import show_problem
 
 MAX_EPOCH = 1000
@@ -34,6 +34,7 @@ def read_link(choices: Mapping[str, Collection[str | int]] | None = None) -> Non
     if not given or given == st.session_state.get("link"):
         return
     st.session_state["link"] = given
+    forget_images()  # what the link asks for stays, whatever was fitted to other images
     if given.get("preset") in PRESETS:
         choose_preset(given["preset"])
     if given.get("folder"):
@@ -93,16 +94,18 @@ def _take_settings(texts: dict[str, str]) -> None:
     given = {key: f"{key}={text[:_MAX_LENGTH]}" for key, text in texts.items() if _is_known(key)}
     for key in texts.keys() - given.keys() - {"data.folder"}:
         show_problem(f"The link's '{key[:40]}' is left out: there is no such setting.")
-    config = get_base()
+    config, taken = get_base(), list(given)
     try:
         config = config.with_settings(list(given.values()))
     except PolypError:
+        taken = []
         for key, assignment in given.items():
             try:
                 config = config.with_settings([assignment])
+                taken.append(key)
             except PolypError as error:
-                show_problem(f"The link's '{key}' is left out. {error}")
-    for section, _, name in (key.partition(".") for key in given):
+                show_problem(f"The link's {key} is left out. {error}")
+    for section, _, name in (key.partition(".") for key in taken):
         put_setting(section, name, getattr(getattr(config, section), name))
 
 

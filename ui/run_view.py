@@ -14,7 +14,7 @@ from polyp_core.environment import list_changes
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.schedules import find_kept_epoch
 from ui.draft import list_changes as list_setting_changes
-from ui.draft import use_settings
+from ui.draft import say_fitted, use_settings
 from ui.frame import errors, show_notice, show_problem
 from ui.readers import name_run
 from ui.run_doctor import show_doctor
@@ -208,11 +208,13 @@ def _show_outcome(
 
 def _say_calibration(calibration: dict[str, Any]) -> str:
     loss, temperature = calibration["log_loss"], calibration["temperature"]
+    if abs(temperature - 1) < 0.02:
+        return "The network was as sure of itself as its validation bears out."
     sure = "too sure" if temperature > 1 else "not sure enough"
     return (
         f"The network was {sure} of itself: its logits are divided by a temperature of "
-        f"{temperature:.2f}, which brings the log loss from {loss['before']:.3f} to "
-        f"{loss['after']:.3f} on these same {calibration['n']} images."
+        f"{temperature:.2f}, fitted on these same {calibration['n']} images, where it brings the "
+        f"log loss from {loss['before']:.3f} to {loss['after']:.3f}."
     )
 
 
@@ -220,7 +222,7 @@ def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:
     changes = list_setting_changes(config)
     with st.expander("Settings and log", icon=":material/description:", key=f"details {run.name}"):
         st.caption(
-            f"Preset {escape(config.preset)}"
+            f"Preset {escape(config.preset)}, {say_fitted(config)}"
             + (f"; other than in the preset: {escape(', '.join(changes))}" if changes else "")
         )
         with st.container(horizontal=True):

@@ -39,6 +39,14 @@ def test_it_is_a_minimum_of_the_log_loss():
     assert cost(best) <= min(cost(best * 0.99), cost(best * 1.01))
 
 
+@pytest.mark.parametrize(("num_images", "num_wrong", "size"), [(30, 2, 60.0), (50, 5, 100.0)])
+def test_a_network_that_is_far_too_sure_is_brought_down(num_images, num_wrong, size):
+    labels = np.tile([0, 1], num_images // 2)
+    logits = np.where(labels == 1, size, -size)
+    logits[:num_wrong] *= -1
+    assert fit_temperature(labels, logits) > 5
+
+
 def test_a_few_images_that_are_all_right_make_nobody_certain():
     assert 0.1 < fit_temperature(np.array([0, 1, 1]), np.array([-1.0, 2.0, 1.0])) < 1
 

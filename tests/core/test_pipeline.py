@@ -112,6 +112,29 @@ def test_patients_have_the_same_chance_however_many_images_they_have():
     assert weigh_patients(groups).tolist() == pytest.approx([1 / 12] * 3 + [1 / 4] * 3)
 
 
+def test_with_one_image_a_patient_every_image_comes_once():
+    batches = TrainingBatches(
+        images=np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1), image_numbers=np.arange(50),
+        labels=np.zeros(50, int), augmentation=None, batch_size=50, seed=3,
+        chances=weigh_patients(np.array([""] * 50)),
+    )  # fmt: skip
+    ((images, _),) = batches.iterate_epoch(4)
+    assert sorted(images[:, 0, 0, 0].tolist()) == list(range(50))
+
+
+def test_an_image_that_comes_again_in_an_epoch_is_augmented_otherwise():
+    picture = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1)).astype(np.uint8)
+    batches = TrainingBatches(
+        images=picture, image_numbers=np.array([0, 1]), labels=np.zeros(2, int),
+        augmentation=AugmentConfig(), batch_size=2, seed=3, chances=np.array([1.0, 0.0]),
+    )  # fmt: skip
+    ((images, _),) = batches.iterate_epoch(1)
+    first = augment_image(picture[0], AugmentConfig(), seed=3, epoch=1, image_number=0)
+    second = augment_image(picture[0], AugmentConfig(), seed=3, epoch=1, image_number=2)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(images, [first, second])
+
+
 def test_an_epoch_of_patients_is_as_long_and_draws_each_by_its_chance():
     groups = np.array(["a"] * 30 + [f"b{number}" for number in range(10)])
     batches = TrainingBatches(
@@ -124,6 +147,8 @@ def test_an_epoch_of_patients_is_as_long_and_draws_each_by_its_chance():
         return np.concatenate([images[:, 0, 0, 0] for images, _ in batches.iterate_epoch(epoch)])
 
     epochs = [see(epoch) for epoch in range(1, 101)]
+    counts = [np.bincount(epoch, minlength=40) for epoch in epochs]
+    assert all(set(count[30:]) <= {3, 4} for count in counts)  # 40 draws of 11 patients
     assert {len(epoch) for epoch in epochs} == {40}
     share_of_a = np.mean(np.concatenate(epochs) < 30)
     assert share_of_a == pytest.approx(1 / 11, abs=0.02)  # not 3 / 4

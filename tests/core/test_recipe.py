@@ -7,7 +7,7 @@ import pytest
 from polyp_core.config import DataConfig
 from polyp_core.dataset import read_index
 from polyp_core.errors import ConfigError
-from polyp_core.presets import PRESETS, get_preset
+from polyp_core.presets import get_preset
 from polyp_core.recipe import Facts, find_facts, fit_preset
 
 
@@ -19,9 +19,7 @@ def test_the_thesis_presets_stay_what_they_are():
 @pytest.mark.parametrize(
     ("side_px", "size_px"), [(28, 64), (64, 64), (65, 96), (100, 128), (128, 128), (900, 128)]
 )
-def test_the_network_sees_no_more_pixels_than_there_are_and_no_fewer_than_it_can_halve(
-    side_px, size_px
-):
+def test_the_network_sees_the_pixels_there_are_in_one_of_three_sizes(side_px, size_px):
     assert fit_preset("compact", Facts(500, side_px)).model.image_size_px == size_px
 
 
@@ -67,7 +65,3 @@ def test_facts_are_of_the_training_images_alone(data_dir):
     sizes.iloc[:3] = [[50, 40], [30, 70], [61, 62]]
     index = replace(index, images=index.images.assign(split=split, **sizes))
     assert find_facts(index) == Facts(3, 40)
-
-
-def test_some_preset_is_fitted():
-    assert PRESETS["compact"].is_fitted

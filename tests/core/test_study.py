@@ -160,7 +160,10 @@ def test_an_epoch_chosen_on_the_judged_images_is_said(tmp_path, monkeypatch, ind
         return summarise(study)[0]["caution"]
 
     last = "training.keep=last"
-    assert read_caution("a", last, "training.early_stopping_patience=0") == ""
+    assert read_caution("a", last, "training.early_stopping_patience=0") == (
+        "Each member's temperature was fitted on the images that judge it, which makes its "
+        "probabilities a little better there than elsewhere."
+    )
     expected = (
         "Each member's epoch was chosen on the very images that judge it, so these numbers lean to "
         "the good side. Where that matters keep the last epoch, without early stopping, or judge "

@@ -25,7 +25,10 @@ from polyp_core.training import Trainer  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 # Fifteen training images make batches of 4, 4, 4 and 3: the last one is shorter.
 STEPS = 4
-SIMPLE = ("model.filters=4", "model.batch_normalization=false", "training.optimizer=rmsprop")
+SIMPLE = (
+    "model.filters=4", "model.batch_normalization=false", "training.optimizer=rmsprop",
+    "training.ema=0",
+)  # fmt: skip
 # Between them these hold every kind of state that a resume has to bring back.
 VARIANTS = {
     "averaged, normalised, weighted, best kept": (
@@ -391,6 +394,10 @@ def test_balanced_weights_let_both_classes_count_alike():
     assert weights.tolist() == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])
     assert 3 * weights[0] == pytest.approx(1 * weights[1])
     assert training._weigh_classes(np.array([0, 1]), TrainingConfig()) is None
+    # What counts is what is drawn: here the one positive image as often as all the others.
+    chances = np.array([1, 1, 1, 3]) / 6
+    weights = training._weigh_classes(np.array([0, 0, 0, 1]), settings, chances)
+    assert weights.tolist() == pytest.approx([1, 1])
 
 
 def test_shuffled_labels_are_the_same_labels_in_another_order(data, tmp_path):

@@ -58,8 +58,10 @@ def test_a_finished_run_says_what_it_is_worth(open_page, own_run):
     assert "patients right" in texts
     assert "always answering the more frequent class" in texts
     calibration = own_run.read_metrics()["calibration"]
-    assert f"a temperature of {calibration['temperature']:.2f}, which brings" in texts
-    assert f"on these same {calibration['n']} images." in texts
+    assert f"a temperature of {calibration['temperature']:.2f}, fitted on these" in texts
+    assert f"these same {calibration['n']} images" in texts
+    training = own_run.read_config().training
+    assert f"Preset compact, 32 px, {training.epochs} epochs, batches of" in texts
 
 
 def test_a_failed_run_says_why(open_page, own_run):
@@ -134,6 +136,18 @@ def test_settings_of_a_run_are_not_fitted_anew_to_its_images(open_page, tmp_path
     assert app.session_state["folder"] == values["data"]["folder"]
     assert app.number_input(key="setting model.image_size_px").value == 128
     assert app.number_input(key="setting training.epochs").value == 120
+
+
+def test_a_network_that_fits_its_own_size_alone_leaves_the_form_whole(open_page):
+    app = open_page(
+        "Train",
+        **{"setting model.image_size_px": 512, "setting model.filters": (8,) * 8},
+    )
+    assert not app.exception
+    assert not app.error
+    assert app.tabs
+    assert not app.button(key="train").disabled
+    assert "on two cores" not in read_texts(app)
 
 
 def test_settings_come_back_from_a_file(open_page, tmp_path):
