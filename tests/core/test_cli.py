@@ -50,7 +50,7 @@ def test_train_prints_a_line_an_epoch_and_the_run_last(data_dir, tmp_path):
 def test_ctrl_c_stops_the_run_and_says_so(data_dir, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "polyp_core", "train", data_dir, *SMALL, "--set",
-         "training.epochs=500", "--runs", tmp_path, "--name", "long"],
+         "training.epochs=10000", "--runs", tmp_path, "--name", "long"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     run = Run(tmp_path / "long")
