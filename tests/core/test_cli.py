@@ -52,6 +52,8 @@ def test_ctrl_c_stops_the_run_and_says_so(data_dir, tmp_path):
         [sys.executable, "-m", "polyp_core", "train", data_dir, *SMALL, "--set",
          "training.epochs=10000", "--runs", tmp_path, "--name", "long"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What is started in the background may be told to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     run = Run(tmp_path / "long")
     wait_until(lambda: len(run.read_history()) >= 1, "an epoch")
