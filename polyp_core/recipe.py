@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.presets import PRESETS, get_preset
+from polyp_core.words import say_number
 
 # What is fitted: section and name.
 FITTED = (("model", "image_size_px"), ("training", "epochs"), ("training", "batch_size"))
@@ -66,4 +67,13 @@ def fit_preset(name: str, facts: Facts) -> RunConfig:
             epochs=min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS),
             batch_size=2 * batch_size if facts.num_training >= _LARGE_BATCH_FROM else batch_size,
         ),
+    )
+
+
+def say_fitted(config: RunConfig) -> str:
+    """What follows the images, in words such as "64 px, 40 epochs, batches of 32"."""
+    training = config.training
+    return (
+        f"{config.model.image_size_px} px, {say_number(training.epochs, 'epoch')}, "
+        f"batches of {training.batch_size}"
     )

@@ -17,7 +17,7 @@ from polyp_core.dataset import Index, read_index
 from polyp_core.doctor.checkup import examine_run
 from polyp_core.errors import RunError
 from polyp_core.presets import PRESETS, get_preset
-from polyp_core.recipe import find_facts, fit_preset
+from polyp_core.recipe import find_facts, fit_preset, say_fitted
 from polyp_core.runs import FINAL_STATES, Run
 from polyp_core.summaries import list_summaries
 from polyp_core.workspace import find_run, get_cache_dir, get_rates_dir, get_runs_dir
@@ -73,11 +73,7 @@ def _read(options: argparse.Namespace) -> tuple[RunConfig, Index]:
         f"positive class '{index.class_names[1]}', negative '{index.class_names[0]}'"
     )
     fitted = fit_preset(options.preset, find_facts(index)).with_settings(options.set)
-    training = fitted.training
-    print(
-        f"Preset {options.preset}: {fitted.model.image_size_px} px, "
-        f"{words.say_number(training.epochs, 'epoch')}, batches of {training.batch_size}"
-    )
+    print(f"Preset {options.preset}: {say_fitted(fitted)}")
     return replace(fitted, data=config.data), index
 
 

@@ -14,7 +14,6 @@ from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
 from polyp_core.recipe import FITTED, Facts, find_facts, fit_preset
-from polyp_core.words import say_number
 from ui.words import escape, name_settings
 
 # A setting: the one it depends on, and the choices that use it.
@@ -350,15 +349,6 @@ def list_changes(config: RunConfig, base: RunConfig | None = None) -> list[str]:
                     f"{item.metadata['label']} {say_value(value, item.metadata['unit'])}"
                 )
     return changes
-
-
-def say_fitted(config: RunConfig) -> str:
-    """What follows the images, in words such as "64 px, 40 epochs, batches of 32"."""
-    training = config.training
-    return (
-        f"{config.model.image_size_px} px, {say_number(training.epochs, 'epoch')}, "
-        f"batches of {training.batch_size}"
-    )
 
 
 def say_choice(value: Any) -> str:  # noqa: ANN401 - any plain type

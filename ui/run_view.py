@@ -11,10 +11,11 @@ import streamlit as st
 from polyp_core import jobs, words
 from polyp_core.config import RunConfig
 from polyp_core.environment import list_changes
+from polyp_core.recipe import say_fitted
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.schedules import find_kept_epoch
 from ui.draft import list_changes as list_setting_changes
-from ui.draft import say_fitted, use_settings
+from ui.draft import use_settings
 from ui.frame import errors, show_notice, show_problem
 from ui.readers import name_run
 from ui.run_doctor import show_doctor

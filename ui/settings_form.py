@@ -10,6 +10,7 @@ from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
 from polyp_core.presets import PRESETS, Preset
+from polyp_core.recipe import say_fitted
 from ui import charts, training_charts
 from ui.cost import measure_pace_s, say_cost
 from ui.draft import (
@@ -23,7 +24,6 @@ from ui.draft import (
     list_changes,
     load_settings,
     put_setting,
-    say_fitted,
     show_setting,
     show_settings,
     use_settings,
