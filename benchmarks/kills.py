@@ -26,7 +26,7 @@ from polyp_core.checkpoints import read_checkpoint, read_checkpoints
 from polyp_core.config import RunConfig
 from polyp_core.dataset import read_index
 from polyp_core.phantom import write_demo_data
-from polyp_core.presets import PRESETS, get_preset
+from polyp_core.presets import get_preset
 from polyp_core.runs import FINAL_STATES, Run
 
 Worker = subprocess.Popen[bytes]
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
+    parser.add_argument("--presets", nargs="+", default=list(EXTRA), choices=list(EXTRA))
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=96, metavar="PX")

@@ -48,6 +48,7 @@ from polyp_core.reporting import Reporter
 from polyp_core.training import Trainer
 
 Epoch = Callable[[int], object]
+_PLAIN = [name for name, p in PRESETS.items() if p.config.model.network == "plain"]
 _PROJECT_DIR = Path(__file__).parents[1]
 _REST_S = 0.1  # so that one's idle threads are asleep when the next one begins
 _QUIET = 0.05  # part of the machine that others may take
@@ -65,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
+    parser.add_argument("--presets", nargs="+", default=_PLAIN, choices=list(PRESETS))
     parser.add_argument("--batches", nargs="+", type=int, default=[4, 16, 32])
     parser.add_argument("--images", type=int, default=160, help="an epoch")
     parser.add_argument("--turns", type=int, default=9)
@@ -79,6 +80,8 @@ def main() -> None:
         help="whose model.fit and Keras layers are measured too",
     )  # fmt: skip
     options = parser.parse_args()
+    if options.torch and set(options.presets) - set(_PLAIN):
+        parser.error(f"PyTorch's side knows {', '.join(_PLAIN)} alone. Leave --torch out.")
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as text:

@@ -62,7 +62,8 @@ def describe_calibration(
         temperature, n, `log_loss` and `brier`, each with "before" and "after".
     """
     clipped = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
-    before = _sigmoid(temperature * np.log(clipped / (1 - clipped)))
+    logits = temperature * np.log(clipped / (1 - clipped))
+    before = compute_probabilities(logits, 1.0)
     both = {"before": before, "after": clipped}
     return {
         "temperature": temperature,
@@ -72,6 +73,8 @@ def describe_calibration(
     }
 
 
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    probabilities: np.ndarray = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+def compute_probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """The logistic function of `(n,)` logits divided by a temperature."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    probabilities: np.ndarray = 1 / (1 + np.exp(-np.clip(scaled, -700, 700)))
     return probabilities

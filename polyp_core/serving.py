@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from polyp_core.calibration import fit_temperature
+from polyp_core.calibration import compute_probabilities, fit_temperature
 from polyp_core.errors import ModelError
 from polyp_core.files import write_atomically
 from polyp_core.models import FEATURES, LOGIT, build_model
@@ -74,7 +74,7 @@ def write_serving_model(run: Run, images: np.ndarray, validation: pd.DataFrame) 
     logits = served.compute_logits(images, numbers)
     temperature = fit_temperature(validation["label"].to_numpy(), logits)
     content = convert_ensemble([replace(served, temperature=temperature)])
-    expected = _sigmoid(logits / temperature)[:_NUM_COMPARED]
+    expected = compute_probabilities(logits[:_NUM_COMPARED], temperature)
     values = {"threshold": 0.5, "temperature": temperature}
     _write_checked(run, content, expected, images[numbers[:_NUM_COMPARED]], values)
 
@@ -108,7 +108,10 @@ def write_ensemble_model(run: Run, members: Sequence[Run], images: np.ndarray) -
         for member, values in zip(members, serving, strict=True)
     ]  # fmt: skip
     numbers = np.arange(len(images))
-    each = [_sigmoid(one.compute_logits(images, numbers) / one.temperature) for one in served]
+    each = [
+        compute_probabilities(one.compute_logits(images, numbers), one.temperature)
+        for one in served
+    ]
     threshold = float(np.mean([values["threshold"] for values in serving]))
     _write_checked(
         run, convert_ensemble(served), np.mean(each, axis=0), images, {"threshold": threshold}
@@ -232,11 +235,6 @@ def _write_checked(
             "saliency_scale": float(np.quantile(strengths, 0.995)) or 1.0,
         },
     )
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    probabilities: np.ndarray = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return probabilities
 
 
 def _apply_head(head: list[keras.Layer], x: tf.Tensor) -> tf.Tensor:
