@@ -59,7 +59,8 @@ def _make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     special = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
     # AdamW wants a number; to the others 0 would mean a computation for nothing.
     decay = config.weight_decay if config.optimizer == "adamw" else config.weight_decay or None
-    return kinds[config.optimizer](
+    kind = kinds[config.optimizer]
+    return (_with_short_average(kind) if config.ema else kind)(
         learning_rate=config.learning_rate,
         weight_decay=decay,
         global_clipnorm=config.gradient_clip or None,
@@ -67,6 +68,26 @@ def _make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         ema_momentum=config.ema or 0.99,
         **special,
     )
+
+
+def _with_short_average(kind: type[keras.optimizers.Optimizer]) -> Any:  # noqa: ANN401 - a class
+    """An optimizer whose moving average spans a ninth of the steps so far, while that is less.
+
+    Keras' own begins with the first step's weights, which weigh on it for some hundred steps: all
+    of a small training. The rule is that of TensorFlow's ExponentialMovingAverage.
+    """
+
+    class ShortAverage(kind):  # type: ignore[misc]
+        @property
+        def ema_momentum(self) -> Any:  # noqa: ANN401 - a tensor of any backend
+            steps = keras.ops.cast(self.iterations, "float32")
+            return keras.ops.minimum(self._longest, (1 + steps) / (10 + steps))
+
+        @ema_momentum.setter
+        def ema_momentum(self, value: float) -> None:
+            self._longest = value
+
+    return ShortAverage
 
 
 def is_backbone_resting(config: RunConfig, epoch: int) -> bool:

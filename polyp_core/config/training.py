@@ -110,8 +110,8 @@ class TrainingConfig:
     ema: float = setting(
         0.0,
         "Moving average of the weights: what is validated and kept is the average over about "
-        "1 / (1 - value) steps. 0.99 smooths a noisy curve; worry when the run has fewer steps "
-        "than that. 0 averages nothing.",
+        "1 / (1 - value) steps, at the beginning over the last ninth of them. 0.99 smooths a noisy "
+        "curve. 0 averages nothing.",
         label="Weight averaging",
         low=0.0,
         high=0.9999,

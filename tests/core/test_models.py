@@ -94,13 +94,16 @@ def test_output_is_one_probability_an_image_and_dropout_is_off_in_use(preset):
 )
 def test_the_optimizer_is_the_one_that_was_asked_for(settings, kind):
     optimizer = make_small(learning_rate=0.25, **settings).optimizer
-    assert type(optimizer) is kind
+    assert isinstance(optimizer, kind)
     assert float(optimizer.learning_rate) == 0.25
     assert optimizer.global_clipnorm == settings.get("gradient_clip")
     assert optimizer.weight_decay == settings.get("weight_decay")
     assert optimizer.use_ema == ("ema" in settings)
     if kind is keras.optimizers.SGD:
-        assert (optimizer.momentum, optimizer.ema_momentum) == (0.7, 0.8)
+        assert optimizer.momentum == 0.7
+        for steps, expected in ((0, 0.1), (5, 6 / 15), (35, 36 / 45), (36, 0.8), (5000, 0.8)):
+            optimizer.iterations.assign(steps)
+            assert float(optimizer.ema_momentum) == pytest.approx(expected)
 
 
 def test_a_step_changes_what_is_listed_and_nothing_else():
@@ -138,7 +141,7 @@ def test_copies_do_not_follow_what_training_does():
 
 
 def test_the_average_stands_in_only_for_a_while():
-    """By hand: the first step's average is the weights after it, the second's half and half."""
+    """By hand: the first step's average is the weights after it, of which 2/11 are left then."""
     model = make_small(optimizer="sgd", ema=0.5)
     states = []
     for _ in range(2):
@@ -146,7 +149,7 @@ def test_the_average_stands_in_only_for_a_while():
         states.append(np.asarray(model.trainable_variables[0]))
     with averaged_weights(model, is_wanted=True):
         average = np.asarray(model.trainable_variables[0])
-    np.testing.assert_allclose(average, (states[0] + states[1]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(average, (2 * states[0] + 9 * states[1]) / 11, rtol=1e-5)
     assert np.array_equal(np.asarray(model.trainable_variables[0]), states[1])
     with averaged_weights(model, is_wanted=False):
         assert np.array_equal(np.asarray(model.trainable_variables[0]), states[1])
