@@ -57,11 +57,23 @@ def test_a_finished_run_says_what_it_is_worth(open_page, own_run):
     texts = read_texts(open_page("Train", run="own"))
     assert "patients right" in texts
     assert "always answering the more frequent class" in texts
-    calibration = own_run.read_metrics()["calibration"]
-    assert f"a temperature of {calibration['temperature']:.2f}, fitted on these" in texts
-    assert f"these same {calibration['n']} images" in texts
     training = own_run.read_config().training
     assert f"Preset compact, 32 px, {training.epochs} epochs, batches of" in texts
+
+
+@pytest.mark.parametrize(
+    ("temperature", "said"),
+    [
+        (2.0, "too sure of itself: its logits are divided by a temperature of 2.00, fitted on"),
+        (0.5, "not sure enough of itself: its logits are divided by a temperature of 0.50"),
+        (1.01, "as sure of itself as its validation bears out"),
+    ],
+)
+def test_a_finished_run_says_what_its_temperature_changed(open_page, own_run, temperature, said):
+    metrics = own_run.read_metrics()
+    metrics["calibration"]["temperature"] = temperature
+    own_run.write_json("metrics.json", metrics)
+    assert said in read_texts(open_page("Train", run="own"))
 
 
 def test_a_failed_run_says_why(open_page, own_run):
