@@ -5,7 +5,8 @@
     ├── ImageError     one picture cannot be read
     ├── DatasetError   a folder of images cannot become an index
     ├── RunError       a run directory is missing, damaged or in the wrong state
-    └── ModelError     a trained model cannot be loaded or converted
+    ├── ModelError     a trained model cannot be loaded or converted
+    └── EvidenceError  predictions do not allow what was asked of them
 
 A `PolypError` says what happened and where, what was expected and what to do. Everything else
 that is raised is a bug and keeps its traceback.
@@ -34,3 +35,7 @@ class RunError(PolypError):
 
 class ModelError(PolypError):
     """A trained model cannot be loaded or converted."""
+
+
+class EvidenceError(PolypError):
+    """Predictions do not allow what was asked of them."""

@@ -1,0 +1,97 @@
+"""How often the bands of the curves hold the true curve: `python -m benchmarks.curve_bands`.
+
+Two normal distributions whose true curves are known; 95 % is what a band promises at each place.
+Beside each band stands what it replaces: Wilson's interval at a threshold, and for the decision
+curve the plain standard error.
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+
+from polyp_core.evidence import curves
+from polyp_core.metrics import estimate_proportion
+
+NUM_TRIALS = 400
+SIZES = ((6, 6), (10, 40), (40, 10), (50, 50), (100, 400), (1000, 1000))
+DISTANCE = 1.5  # between the means of the classes, in standard deviations
+_NORMAL = NormalDist()
+_Z = _NORMAL.inv_cdf(0.975)
+_BELOW = np.vectorize(_NORMAL.cdf, otypes=[float])
+
+
+def main() -> None:
+    """Print a table: the share of trials at the worst and at the best place of each curve."""
+    print(f"Share of {NUM_TRIALS} trials in which the band holds the truth, worst to best place")
+    names = ("ROC", "(Wilson)", "PR", "(Wilson)", "decision", "(plain)")
+    print("positives negatives  " + " ".join(f"{name:>13}" for name in names))
+    for num_positives, num_negatives in SIZES:
+        trials = [simulate(num_positives, num_negatives, seed) for seed in range(NUM_TRIALS)]
+        found = pd.DataFrame(trials).map(np.atleast_1d).agg(lambda rows: np.mean(rows.tolist(), 0))
+        cells = [f"{100 * np.min(s):.0f} to {100 * np.max(s):.0f} %" for s in found]
+        print(f"{num_positives:>9} {num_negatives:>9}  " + " ".join(f"{c:>13}" for c in cells))
+
+
+def simulate(num_positives: int, num_negatives: int, seed: int) -> dict[str, np.ndarray]:
+    """Whether each band holds the truth at each of a few places, in one trial."""
+    generator = np.random.default_rng(seed)
+    share = num_positives / (num_positives + num_negatives)
+    labels = (generator.uniform(size=num_positives + num_negatives) < share).astype(int)
+    labels[:2] = 0, 1
+    logits = np.log(share / (1 - share)) + DISTANCE * (
+        generator.normal(DISTANCE * labels) - DISTANCE / 2
+    )
+    probabilities = 1 / (1 + np.exp(-logits))  # well calibrated
+    return {
+        **_judge_roc(curves.roc_curve(labels, probabilities)),
+        **_judge_precision(curves.precision_recall_curve(labels, probabilities), share),
+        **_judge_decision(curves.decision_curve(labels, probabilities), share),
+    }
+
+
+def _judge_roc(curve: pd.DataFrame) -> dict[str, np.ndarray]:
+    wanted = np.array([0.05, 0.1, 0.2, 0.3, 0.5, 0.8])
+    rows = curve.iloc[np.searchsorted(curve["false_positive_rate"], wanted)]
+    cut = [_NORMAL.inv_cdf(1 - min(rate, 1 - 1e-12)) for rate in rows["false_positive_rate"]]
+    truth = 1 - _BELOW(np.array(cut) - DISTANCE)
+    plain = _wilson(rows["num_true_positives"], rows["num_positives"])
+    return {"roc": _hold(rows["low"], rows["high"], truth), "roc_plain": _hold(*plain, truth)}
+
+
+def _judge_precision(curve: pd.DataFrame, share: float) -> dict[str, np.ndarray]:
+    wanted = np.array([0.2, 0.3, 0.5, 0.7, 0.9])
+    rows = curve.iloc[np.searchsorted(curve["recall"], wanted)]
+    cut = np.array([DISTANCE + _NORMAL.inv_cdf(1 - min(r, 1 - 1e-12)) for r in rows["recall"]])
+    alarms = (1 - share) * (1 - _BELOW(cut))
+    hits = share * rows["recall"].to_numpy()
+    plain = _wilson(rows["num_true_positives"], rows["n"])
+    truth = hits / (hits + alarms)
+    return {"pr": _hold(rows["low"], rows["high"], truth), "pr_plain": _hold(*plain, truth)}
+
+
+def _judge_decision(curve: pd.DataFrame, share: float) -> dict[str, np.ndarray]:
+    rows = curve.iloc[[4, 9, 19, 29, 49, 69]]
+    t = rows["threshold"].to_numpy()
+    weight = t / (1 - t)
+    cut = (np.log(weight) - np.log(share / (1 - share))) / DISTANCE + DISTANCE / 2
+    truth = share * (1 - _BELOW(cut - DISTANCE)) - weight * (1 - share) * (1 - _BELOW(cut))
+    n, net = rows["n"].to_numpy(), rows["net_benefit"].to_numpy()
+    squares = (rows["num_true_positives"] + weight**2 * rows["num_false_positives"]) / n
+    reach = _Z * np.sqrt((squares - net**2) / n)
+    plain = _hold(net - reach, net + reach, truth)
+    return {"decision": _hold(rows["low"], rows["high"], truth), "decision_plain": plain}
+
+
+def _wilson(hits: pd.Series, n: pd.Series) -> tuple[list[float], list[float]]:
+    found = [estimate_proportion(int(h), int(m)) for h, m in zip(hits, n, strict=True)]
+    return [m.low or 0.0 for m in found], [1.0 if m.high is None else m.high for m in found]
+
+
+def _hold(low: object, high: object, truth: np.ndarray) -> np.ndarray:
+    inside: np.ndarray = (np.asarray(low) <= truth) & (truth <= np.asarray(high))
+    return inside
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Threshold and band of a run, as whoever reads it has set them: decision.json.
+
+The file names the model it was chosen for. What was chosen for another, or cannot be read, is as
+good as none: the threshold is then that of serving.json, and every image is answered.
+"""
+
+import json
+from typing import Any
+
+from polyp_core.errors import ConfigError
+from polyp_core.evidence.goals import Band, Decision, Goal
+from polyp_core.runs import Run
+
+__all__ = ["Band", "Decision", "Goal", "read_decision", "write_decision"]
+
+_FILE = "decision.json"
+
+
+def read_decision(run: Run) -> Decision:
+    """What was decided for a run's model; by default the threshold of serving.json, no band."""
+    model = run.read_serving().get("sha256")
+    values = _read_values(run)
+    try:
+        if values.get("model") != model:
+            raise ConfigError("It was chosen for another model.")
+        return Decision.from_dict(values)
+    except ConfigError:
+        return _get_default(run)
+
+
+def write_decision(run: Run, decision: Decision) -> None:
+    """Keep a decision beside the run's model; from now on it holds wherever the run answers.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    run.write_json(_FILE, {"model": run.read_serving().get("sha256"), **decision.to_dict()})
+
+
+def _get_default(run: Run) -> Decision:
+    try:
+        goal = Goal("hand", run.read_serving().get("threshold", 0.5))
+    except ConfigError:
+        goal = Goal("hand", 0.5)
+    return Decision(goal, float(goal.value))
+
+
+def _read_values(run: Run) -> dict[str, Any]:
+    try:
+        values = json.loads(run.path(_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}

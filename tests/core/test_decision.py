@@ -1,0 +1,106 @@
+import json
+import shutil
+
+import pytest
+
+from polyp_core.decision import Band, Decision, Goal, read_decision, write_decision
+from polyp_core.evaluation import predict_index
+from polyp_core.prediction import load_classifier
+from polyp_core.runs import Run
+
+DECISION = Decision(Goal("sensitivity", 0.95), 0.1 + 0.2, Band(0.2, 0.45), 0.05, "patient")
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "run")
+    run.directory.mkdir()
+    run.write_json("serving.json", {"sha256": "ab" * 32, "threshold": 0.5})
+    return run
+
+
+def test_without_a_decision_the_threshold_is_the_serving_models(run):
+    run.write_json("serving.json", {"threshold": 0.4})
+    assert read_decision(run) == Decision(Goal("hand", 0.4), 0.4)
+
+
+@pytest.mark.parametrize("threshold", [None, "0.4", 7, float("nan"), []])
+def test_and_one_half_where_that_has_none(run, threshold):
+    assert read_decision(Run(run.directory / "none")) == Decision(Goal("hand", 0.5), 0.5)
+    run.write_json("serving.json", {"threshold": threshold})
+    assert read_decision(run) == Decision(Goal("hand", 0.5), 0.5)
+
+
+@pytest.mark.parametrize("decision", [DECISION, Decision(Goal("youden"), 0.0),
+                                      Decision(Goal("hand", 1), 1)])  # fmt: skip
+def test_a_decision_comes_back_to_the_last_digit(run, decision):
+    write_decision(run, decision)
+    assert read_decision(run) == decision
+    assert read_decision(run).to_dict() == decision.to_dict()
+
+
+def test_the_last_decision_holds_and_leaves_nothing_else_behind(run):
+    write_decision(run, Decision(Goal("youden"), 0.7))
+    write_decision(run, DECISION)
+    assert read_decision(run) == DECISION
+    assert sorted(path.name for path in run.directory.iterdir()) == [
+        "decision.json", "serving.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 100_000, b"{}", b'{"threshold": 0.3}'],
+)
+def test_a_damaged_decision_is_as_good_as_none(run, content):
+    write_decision(run, DECISION)
+    run.path("decision.json").write_bytes(content)
+    assert read_decision(run) == Decision(Goal("hand", 0.5), 0.5)
+
+
+@pytest.mark.parametrize("change", [{"threshold": 40}, {"band": {"low": 0, "high": 0.1}},
+                                    {"goal": None}, {"level": 3}])  # fmt: skip
+def test_so_is_one_with_a_value_that_cannot_be(run, change):
+    write_decision(run, DECISION)
+    values = json.loads(run.path("decision.json").read_text())
+    run.write_json("decision.json", values | change)
+    assert read_decision(run) == Decision(Goal("hand", 0.5), 0.5)
+
+
+def test_a_decision_for_another_model_does_not_hold(run):
+    write_decision(run, DECISION)
+    run.write_json("serving.json", {"sha256": "cd" * 32, "threshold": 0.5})
+    assert read_decision(run) == Decision(Goal("hand", 0.5), 0.5)
+
+
+def test_a_folder_in_the_place_of_the_file_is_passed_over(run):
+    run.path("decision.json").mkdir()
+    assert read_decision(run).threshold == 0.5
+
+
+@pytest.fixture
+def copy(finished_run, tmp_path):
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(finished_run.directory, copy.directory)
+    return copy
+
+
+def test_the_decision_is_applied_wherever_the_run_answers(copy):
+    index = copy.read_index()
+    before = load_classifier(copy)
+    assert (before.threshold, before.band) == (0.5, None)
+    probabilities = predict_index(before, index)["probability"]
+    middle = float(probabilities.median())
+    write_decision(
+        copy, Decision(Goal("hand", middle), middle, Band(middle * 0.999, middle * 1.001), 0.1)
+    )
+    after = load_classifier(copy)
+    assert after.threshold == middle
+    answers = [after.classify(index.folder / path) for path in index.images["path"]]
+    assert [answer.class_name for answer in answers] == [
+        "calcified" if probability >= middle else "non-calcified" for probability in probabilities
+    ]
+    assert [answer.is_sure for answer in answers] == [
+        not middle * 0.999 <= probability <= middle * 1.001 for probability in probabilities
+    ]
+    assert all(before.classify(index.folder / path).is_sure for path in index.images["path"])
