@@ -21,6 +21,7 @@ IMAGE_COLUMNS = ["path", "frame", "label", "group", "split", "width_px", "height
 MEASURE_COLUMNS = [
     "size_bytes", "brightness", "contrast", "border", "is_colour", "text_share", "num_calipers",
 ]  # fmt: skip
+FURTHER_PREFIX = "column."  # before the name of a manifest's own column; no other name has a dot
 _SPOKEN_GROUP = re.compile(r"(?i)(?:^|/)((?:patient|pat|case|subject|subj)[-_ ]?\d+)")
 _ENOUGH = 0.9  # of the names must tell a patient, or what they seem to tell is chance
 _HOW_TO_FILL = "Put readable images of the class into that folder."
@@ -38,7 +39,8 @@ class Index:
         images: One row an image, sorted by path: `path` (relative, with "/"), `frame` (of a DICOM
             file, else 0), `label` (0 or 1), `group` (the patient; the file's own path where only
             this file tells none; "" where all are unknown), `split` ("train", "validation" or
-            "test"), `width_px`, `height_px`, `sha256` (of the file).
+            "test"), `width_px`, `height_px`, `sha256` (of the file), and as text `column.NAME` for
+            each further column NAME of a manifest.
         unreadable: `path` and `reason` of each file that was left out.
         num_other_files: Files that are no images by their name, left out too.
         num_hidden_files: Hidden files and what systems leave behind, left out too.
@@ -74,12 +76,17 @@ class Index:
         return self.images[self.images["split"] == split]
 
     def write_manifest(self, path: Path) -> None:
-        """Write classes, patients and split as a CSV that can be opened in place of the folder."""
+        """Write a CSV that can be opened in place of the folder.
+
+        It holds classes, patients, the split, and what else the data set's own manifest told.
+        """
         rows = self.images.drop_duplicates("path")
         is_own = rows["group"] == rows["path"]
         # Seen from the manifest a path may be another, so that it would pass for a patient.
         if self.group_source == "files" or not is_own.all():
             rows = rows.assign(group=rows["group"].mask(is_own, ""))
+        further = _list_further(rows)
+        names = [name.removeprefix(FURTHER_PREFIX) for name in further]
         files = [
             SourceFile(
                 path=row.path,
@@ -87,8 +94,11 @@ class Index:
                 name="",
                 split=row.split,
                 group=row.group,
+                columns=tuple(zip(names, values, strict=True)),
             )
-            for row in rows.itertuples()
+            for row, values in zip(
+                rows.itertuples(), rows[further].astype(str).to_numpy().tolist(), strict=True
+            )
         ]
         write_manifest(path, self.folder, files)
 
@@ -130,7 +140,7 @@ def read_index(
     return Index(
         folder=sources.folder,
         class_names=(negative_class, positive_class),
-        images=images[IMAGE_COLUMNS],
+        images=images[[*IMAGE_COLUMNS, *_list_further(images)]],
         unreadable=unreadable,
         num_other_files=sources.num_other_files,
         num_hidden_files=sources.num_hidden_files,
@@ -140,6 +150,19 @@ def read_index(
         is_split=sources.is_split,
         manifest=sources.manifest,
     )
+
+
+def read_images(path: Path) -> pd.DataFrame:
+    """The `images` of an index from the CSV it was written to; text stays text, as in "007".
+
+    Raises:
+        OSError, ValueError: If it cannot be read.
+    """
+    names = pd.read_csv(path, nrows=0).columns
+    text = {"path", "group", "split", "sha256", *_list_further(pd.DataFrame(columns=names))}
+    images = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False)
+    # A version that knew no DICOM wrote no frames.
+    return images if "frame" in images else images.assign(frame=0)
 
 
 def fingerprint_folder(folder: str) -> int:
@@ -236,8 +259,16 @@ def _tabulate(found: list[tuple[SourceFile, Facts]], positive_class: str) -> pd.
                 name: [getattr(facts.measures, name) for _, facts in found]
                 for name in MEASURE_COLUMNS[1:]
             },
+            **{
+                FURTHER_PREFIX + name: [file.columns[number][1] for file, _ in found]
+                for number, (name, _) in enumerate(found[0][0].columns)
+            },
         }
     )
+
+
+def _list_further(images: pd.DataFrame) -> list[str]:
+    return [name for name in images if str(name).startswith(FURTHER_PREFIX)]
 
 
 def _find_groups(

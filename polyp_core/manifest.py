@@ -1,7 +1,8 @@
 """A CSV manifest becomes a list of files, and a list of files a manifest.
 
 The columns are `path`, `label` and, where known, `group` (the patient) and `split`. Paths are
-relative to the manifest's own folder, or absolute.
+relative to the manifest's own folder, or absolute. Any further column with a name (scanner, age,
+site …) is kept as text, so that results can be told apart by it.
 """
 
 import csv
@@ -26,6 +27,7 @@ _EXPECTED = (
     "Expected a first line with the columns path and label, and where they are known group (the "
     "patient) and split (train, validation or test)."
 )
+_NAMES = ("path", "label", "group", "split")
 _MAX_BYTES = 100 * 2**20
 
 
@@ -39,6 +41,8 @@ class SourceFile:
         name: The path below the class folder, which may tell the patient.
         split: "train", "validation", "test", or "" where it is not yet divided.
         group: The patient, or "" where the layout does not say.
+        columns: Name and value of each further column of the manifest, the same names in the same
+            order for every file.
     """
 
     path: str
@@ -46,6 +50,7 @@ class SourceFile:
     name: str
     split: str = ""
     group: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 def read_manifest(path: Path, *, may_lead_out: bool) -> tuple[Path, list[SourceFile]]:
@@ -92,6 +97,7 @@ def read_manifest(path: Path, *, may_lead_out: bool) -> tuple[Path, list[SourceF
             name=Path(target).name,
             split=SPLIT_NAMES.get(row["split"].lower(), ""),
             group=row["group"],
+            columns=tuple((name, value) for name, value in row.items() if name not in _NAMES),
         )
         for target, row in zip(targets, rows, strict=True)
     ]
@@ -111,20 +117,23 @@ def write_manifest(path: Path, folder: Path, files: Iterable[SourceFile]) -> Non
     Args:
         path: The CSV file; its folder is made if it is not there.
         folder: What the files' paths are relative to.
-        files: With class, patient and split.
+        files: With class, patient, split and further columns.
     """
+    files = list(files)
+    further = [name for name, _ in files[0].columns] if files else []
     path.parent.mkdir(parents=True, exist_ok=True)
     parent, folder = path.parent.absolute(), folder.absolute()
     writing = path.with_name(f".writing-{path.name}")
     with writing.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "label", "group", "split"])
+        writer.writerow([*_NAMES, *further])
         for item in files:
             target = Path(os.path.normpath(folder / item.path))
             shown = target.relative_to(parent) if target.is_relative_to(parent) else target
             text = shown.as_posix()
             text = f"./{text}" if text[0].isspace() else text  # a bare blank would be stripped
-            writer.writerow([text, item.class_name, item.group, item.split])
+            values = [value for _, value in item.columns]
+            writer.writerow([text, item.class_name, item.group, item.split, *values])
     os.replace(writing, path)
 
 
@@ -147,8 +156,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
             f"The manifest '{path.name}' is no UTF-8 text. {_EXPECTED} Save it as CSV (UTF-8)."
         ) from error
     head = (text.splitlines() or [""])[0]
-    delimiter = max(",;\t", key=head.count)
     try:
+        delimiter = max(",;\t", key=lambda mark: len(_find_names(head, mark)))
         # strict: a quote that never ends would swallow the rest of the file
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         table = [row for row in reader if any(cell.strip() for cell in row)]
@@ -156,13 +165,13 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
         raise DatasetError(
             f"The manifest '{path.name}' is no readable CSV ({error}). {_EXPECTED} Save it again."
         ) from error
-    columns = [cell.strip().lower() for cell in table[0]] if table else []
-    if "path" not in columns or "label" not in columns or len(set(columns)) < len(columns):
+    columns = [_clean_name(cell) for cell in table[0]] if table else []
+    named = [name.lower() for name in columns if name]
+    if not {"path", "label"} <= set(named) or len(set(named)) < len(named):
         raise DatasetError(
             f"The manifest '{path.name}' has no usable first line. {_EXPECTED} Received: "
             f"{head[:200].strip()!r}"
         )
-    names = ("path", "label", "group", "split")
     rows = []
     for number, cells in enumerate(table[1:], start=2):
         if len(cells) > len(columns):
@@ -170,9 +179,23 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
                 f"Row {number} of '{path.name}' has {len(cells)} cells, but there are "
                 f"{len(columns)} columns. Put quotes around a path that holds a comma."
             )
-        found = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
-        rows.append({name: found.get(name, "") for name in names})
+        values = [cell.strip() for cell in cells] + [""] * (len(columns) - len(cells))
+        found = dict(zip(columns, values, strict=True))
+        found.pop("", None)
+        rows.append(dict.fromkeys(_NAMES, "") | found)
     return rows
+
+
+def _find_names(head: str, delimiter: str) -> set[str]:
+    """Which of the columns that it knows a first line names, if this stands between them."""
+    cells = next(csv.reader([head], delimiter=delimiter), [])
+    return {_clean_name(cell) for cell in cells} & set(_NAMES)
+
+
+def _clean_name(cell: str) -> str:
+    """The name of a column; those that are known in small letters, others as they are written."""
+    name = cell.strip()
+    return name.lower() if name.lower() in _NAMES else name
 
 
 def _turn_slashes(parent: Path, text: str) -> str:

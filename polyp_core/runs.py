@@ -2,13 +2,19 @@
 
 config.json  index.csv          written once, by jobs.prepare_run
 environment.json  status.json  history.csv  milestones.json  batch.png  checkpoints/
-model.keras  model.weights.h5  serving.tflite  serving.json  predictions.csv  metrics.json
-                                written by the worker
+model.keras  model.weights.h5  serving.tflite  serving.json  predictions.csv  features.npy
+metrics.json                    written by the worker
 worker.log                      the worker's stdout and stderr
 lock                            held while the worker lives: the only proof of life
 stop  finish                    written by whoever wants the worker to stop, or to end training
                                 now and make a model of the best epoch so far
-notes.json                      title and note, written by whoever reads the run
+notes.json  decision.json       title and note, and threshold and band, written by whoever reads the
+                                run
+evaluations/NAME/  checks/      the run judged on another folder, and put to the test: each a folder
+                                with config.json, status.json, worker.log, lock and stop as here,
+                                written by `evaluation_jobs` and `evaluation_worker`. Evaluations
+                                have index.csv, predictions.csv, features.npy and metrics.json too,
+                                checks have checks.json. The files of the run itself never change
 """
 
 import json
@@ -21,11 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from polyp_core.config import RunConfig
-from polyp_core.dataset import Index
+from polyp_core.dataset import Index, read_images
 from polyp_core.errors import ConfigError, RunError
 from polyp_core.files import write_atomically
 
@@ -100,7 +107,7 @@ class Run:
             ) from error
 
     def read_task(self) -> str:
-        """What the worker does: "train" or "find-rate"."""
+        """What the worker does: "train" or "find-rate"; here also "evaluate" or "checks"."""
         return str(self._read_json("config.json").get("task", "train"))
 
     def read_rates(self) -> pd.DataFrame:
@@ -117,16 +124,13 @@ class Run:
 
     def read_index(self) -> Index:
         """The exact images of this run, with their split."""
-        text = {"path": str, "group": str, "split": str, "sha256": str}
         try:
-            images = pd.read_csv(self.path("index.csv"), dtype=text, keep_default_na=False)
+            images = read_images(self.path("index.csv"))
         except (OSError, ValueError) as error:
             raise RunError(
                 f"The index of run '{self.name}' cannot be read ({error}). Expected the index.csv "
                 "that was written when it started. Train anew."
             ) from error
-        if "frame" not in images:  # of a version that knew no DICOM
-            images["frame"] = 0
         values = self._read_json("config.json")
         return Index(
             folder=Path(values.get("folder") or self.read_config().data.folder),
@@ -214,11 +218,31 @@ class Run:
         """Numbers with intervals, or None before the run is evaluated."""
         return self._read_json("metrics.json") or None
 
+    def read_checks(self) -> dict[str, Any] | None:
+        """What `checks.run_checks` found, or None before that; of a folder of checks."""
+        return self._read_json("checks.json") or None
+
     def read_predictions(self) -> pd.DataFrame:
-        """One row an image: path, split, group, label, probability."""
+        """One row an image: path, frame, split, group, label, probability.
+
+        And brightness and contrast, which earlier versions did not write.
+        """
         return pd.read_csv(
             self.path("predictions.csv"), dtype={"path": str, "group": str}, keep_default_na=False
         )
+
+    def read_features(self) -> np.ndarray | None:
+        """What the model's head reads of each image, `(n, d)` float32, read-only; a memory map.
+
+        Row i is row i of the index, training images included. None where there is none, as in a
+        run of an earlier version, or where it is damaged.
+        """
+        try:
+            features = np.load(self.path("features.npy"), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        is_table = features.ndim == 2 and features.shape[1] > 0 and features.dtype == np.float32
+        return features if is_table else None
 
     def read_serving(self) -> dict[str, Any]:
         """What the serving model needs besides its weights."""

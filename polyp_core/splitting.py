@@ -1,5 +1,7 @@
 """Images are divided into training and validation, whole patients and whole copies at a time."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -105,6 +107,32 @@ def divide_folds(
             held[fold] += sizes.to_numpy()
             folds[str(name)] = fold + 1
     return [0 if test else folds[name] for name, test in zip(names, is_test, strict=True)]
+
+
+def draw_share(images: pd.DataFrame, share: float, seed: int | Sequence[int]) -> np.ndarray:
+    """Draw a sample of the images, class by class; patients and exact copies stay whole.
+
+    The units of a class are put in an order that the seed alone decides, and the first of them are
+    taken: as many as come nearest to the share of the images, at least one. So a smaller sample
+    lies within every larger one of the same seed.
+
+    Args:
+        images: As for `divide`.
+        share: Part of the images, in (0, 1].
+        seed: Of the draw.
+
+    Returns:
+        `(n,)` of bool: which images are in the sample.
+    """
+    names = _name_units(images, find_units(images))
+    generator = np.random.default_rng(seed)
+    taken: list[str] = []
+    for sizes in _count_by_class(images["label"], names):
+        held = sizes.iloc[generator.permutation(len(sizes))].cumsum()
+        nearest = int(np.abs(held.to_numpy() - share * held.iloc[-1]).argmin())
+        taken += list(held.index[: nearest + 1])
+    sample: np.ndarray = np.isin(names, taken)
+    return sample
 
 
 def find_tied_to_test(images: pd.DataFrame, pairs: np.ndarray | None = None) -> np.ndarray:

@@ -3,7 +3,8 @@
 study.json  index.csv           written by study_jobs; index.csv once, it has the fold as well
 status.json  predictions.csv  metrics.json  worker.log      written by the study's worker
 members/fold-1-seed-0/ …        ordinary runs
-ensemble/                       a run directory that predicts as the mean of all members
+members/fold-1-seed-0-share-25/ …   the same, trained on 25 % of the images for a learning curve
+ensemble/                       a run directory that predicts as the mean of the whole members
 lock  stop                      as in a run
 """
 
@@ -17,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from polyp_core.config import RunConfig
-from polyp_core.dataset import Index
+from polyp_core.dataset import Index, read_images
 from polyp_core.errors import ConfigError, RunError
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
+from polyp_core.splitting import draw_share
 from polyp_core.words import get_main_level
 
 METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc")
@@ -29,11 +31,12 @@ _SHOWN = ("accuracy", "sensitivity", "specificity", "auc")
 
 @dataclass(frozen=True)
 class Member:
-    """One fold and seed of a study."""
+    """One fold and seed of a study, trained on all or on a share of the fold's training images."""
 
     fold: int
     seed: int
     run: Run
+    share: float = 1.0
 
     def read_state(self) -> str:
         """The run's state; "waiting" before it is written or was asked to start."""
@@ -66,18 +69,24 @@ class Study:
 
     @property
     def ensemble(self) -> Run:
-        """What predicts as the mean of all members, once the study is finished."""
+        """What predicts as the mean of all whole members, once the study is finished."""
         return Run(self.directory / "ensemble")
 
     @property
     def members(self) -> list[Member]:
-        """One for each seed and fold; a seed's folds follow one another."""
+        """One for each share, seed and fold; the whole ones first, a seed's folds together."""
         plan = self.read_plan()
         return [
-            Member(fold, seed, Run(self.directory / "members" / f"fold-{fold}-seed-{seed}"))
+            Member(fold, seed, Run(self.directory / "members" / _name(fold, seed, share)), share)
+            for share in sorted(plan["shares"], reverse=True)
             for seed in plan["seeds"]
             for fold in range(1, plan["num_folds"] + 1)
         ]
+
+    @property
+    def whole_members(self) -> list[Member]:
+        """Those trained on all training images, whose numbers are those of the study."""
+        return [member for member in self.members if member.share == 1]
 
     def read_plan(self) -> dict[str, Any]:
         """What stands in study.json.
@@ -103,10 +112,10 @@ class Study:
 
     def read_index(self) -> Index:
         """The images with their `fold`: from 1 on where a member validates on them, else 0."""
-        plan, text = self.read_plan(), {"path": str, "group": str, "split": str, "sha256": str}
-        path, source = self.directory / "index.csv", Path(plan["settings"]["data"]["folder"])
+        plan = self.read_plan()
+        source = Path(plan["settings"]["data"]["folder"])
         try:
-            images = pd.read_csv(path, dtype=text, keep_default_na=False)
+            images = read_images(self.directory / "index.csv")
         except (OSError, ValueError) as error:
             raise RunError(
                 f"The index of study '{self.name}' cannot be read ({error}). Expected the "
@@ -133,7 +142,7 @@ class Study:
         return self.files.read_predictions()
 
     def read_members(self, histories: Sequence[pd.DataFrame] | None = None) -> pd.DataFrame:
-        """One row a member: name, fold, seed, state, epochs, level, and its numbers.
+        """One row a member: name, fold, seed, share, state, epochs, level, and its numbers.
 
         Accuracy, sensitivity, specificity and auc each with `_low`, `_high` (95 % interval) and
         `_n`, by patient where patients are known (`level`); NaN before a member is finished.
@@ -176,8 +185,29 @@ def select_fold(index: Index, fold: int, num_folds: int) -> Index:
     return replace(index, images=images.drop(columns="fold"))
 
 
+def select_share(index: Index, share: float, data_seed: int, seed: int) -> Index:
+    """The index of a member with a share of its training images alone.
+
+    Whole patients where they are known, class by class. Of one seed a smaller share lies within
+    every larger one.
+
+    Args:
+        index: As `select_fold` gave it.
+        share: Part of the training images, in (0, 1].
+        data_seed: The study's data.seed.
+        seed: The member's.
+    """
+    if share == 1:
+        return index
+    training = index.select("train")
+    left_out = training.index[~draw_share(training, share, (data_seed, seed))]
+    return replace(index, images=index.images.drop(index=left_out).reset_index(drop=True))
+
+
 def summarise(study: Study) -> tuple[dict[str, Any], pd.DataFrame] | None:
     """What the finished members say together: metrics.json and predictions.csv; None before one is.
+
+    Members that were trained on fewer images have no part in it, see learning_curve.py.
 
     "image" and "patient" are pooled: every image once, its probability the mean over the members
     that validated on it and so were not trained on it, with Wilson's and DeLong's intervals.
@@ -194,7 +224,8 @@ def summarise(study: Study) -> tuple[dict[str, Any], pd.DataFrame] | None:
     References: Bengio and Grandvalet, No unbiased estimator of the variance of k-fold
     cross-validation, J Mach Learn Res 5:1089 (2004).
     """
-    finished = [member for member in study.members if member.read_state() == "finished"]
+    members = study.whole_members
+    finished = [member for member in members if member.read_state() == "finished"]
     if not finished:
         return None
     plan, config = study.read_plan(), study.read_config()
@@ -213,7 +244,7 @@ def summarise(study: Study) -> tuple[dict[str, Any], pd.DataFrame] | None:
         "caution": _say_caution(config),
         "num_folds": plan["num_folds"],
         "num_seeds": len(plan["seeds"]),
-        "num_members": len(study.members),
+        "num_members": len(members),
         "num_finished": len(finished),
         "num_images": int((study.read_index().images["fold"] > 0).sum()),
         **evaluate_predictions(predictions[~is_test], threshold),
@@ -278,6 +309,7 @@ def _describe(member: Member, history: pd.DataFrame) -> dict[str, Any]:
         "name": member.run.name,
         "fold": member.fold,
         "seed": member.seed,
+        "share": member.share,
         "state": member.read_state(),
         "epochs": len(history),
         "level": unit,
@@ -289,11 +321,16 @@ def _describe(member: Member, history: pd.DataFrame) -> dict[str, Any]:
     return row
 
 
+def _name(fold: int, seed: int, share: float) -> str:
+    name = f"fold-{fold}-seed-{seed}"
+    return name if share == 1 else f"{name}-share-{round(100 * share)}"
+
+
 def _read_plan(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if {"settings", "num_folds", "seeds", "class_names", "folder"} <= values.keys():
-            return dict(values)
+            return {"shares": [1.0], **values}  # which older studies do not name
         problem = "it lacks a key"
     except (OSError, ValueError, AttributeError) as error:
         problem = str(error)

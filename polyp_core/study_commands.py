@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from tqdm import tqdm
 from polyp_core import words
 from polyp_core.audit import find_pairs
 from polyp_core.config import RunConfig
+from polyp_core.config.settings import parse_value
 from polyp_core.dataset import Index, read_index
 from polyp_core.errors import ConfigError, RunError
+from polyp_core.learning_curve import Learning, read_learning, say_learning_curve
 from polyp_core.presets import PRESETS, get_preset
 from polyp_core.recipe import find_facts, fit_preset
 from polyp_core.runs import FINAL_STATES
@@ -35,6 +37,10 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     study.add_argument("data", nargs="?", help="as for train; test images stay test images")
     study.add_argument("--folds", type=int, default=5, help="1 keeps the data's own split")
     study.add_argument("--seeds", type=int, default=1, help="how often every fold is trained")
+    study.add_argument(
+        "--shares", default="100", metavar="25,50,75,100",
+        help="percents of the training images, each in every fold and seed: a learning curve",
+    )  # fmt: skip
     study.add_argument("--preset", default="compact", help=f"one of {', '.join(PRESETS)}")
     study.add_argument("--set", action="append", default=[], metavar="section.key=value")
     study.add_argument("--studies", type=Path, metavar="DIR", help="where studies are written")
@@ -88,6 +94,23 @@ def write_table(study: Study) -> str:
     return "\n".join(lines)
 
 
+def write_curve(learning: Learning) -> str:
+    """The learning curve as a Markdown table, and what it says."""
+    lines = [
+        "| training images | of | patients | accuracy | AUC | n |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in learning.curve.to_dict("records"):
+        patients = "" if pd.isna(row["num_patients"]) else f"{row['num_patients']:.0f}"
+        accuracy = words.say_percent(_take(row, "accuracy"))
+        auc = words.say_auc(_take(row, "auc"))
+        share, n = f"{round(100 * row['share'])} %", f"{row['n']} {row['unit']}"
+        cells = [f"{row['num_training']:.0f}", share, patients, accuracy, auc, n]
+        lines.append(f"| {' | '.join(cells)} |")
+    said = [say_learning_curve(learning.curve, outlook) for outlook in learning.outlooks]
+    return "\n".join([*lines, "", *said])
+
+
 def _study(options: argparse.Namespace) -> int:
     started_at = time.monotonic()
     if (options.resume is None) == (options.data is None):
@@ -99,14 +122,21 @@ def _study(options: argparse.Namespace) -> int:
     print(f"{study.directory}", file=sys.stderr)
     _follow(study)
     status, metrics = study.read_status(), study.read_metrics()
+    learning = read_learning(study)
     if options.json:
         members = json.loads(study.read_members().to_json(orient="records"))
-        print(json.dumps({"status": status, "members": members, "metrics": metrics}, indent=1))
+        values = {"status": status, "members": members, "metrics": metrics}
+        if learning is not None:
+            values["learning_curve"] = json.loads(learning.curve.to_json(orient="records"))
+            values["outlook"] = [asdict(outlook) for outlook in learning.outlooks]
+        print(json.dumps(values, indent=1))
     else:
         print(f"\n{write_table(study)}\n")
         if metrics is not None:
             print(f"Pooled: {words.say_worth(*words.get_main_level(metrics))}.")
             print(metrics["caution"], end="\n" * bool(metrics["caution"]))
+        if learning is not None:
+            print(f"\n{write_curve(learning)}\n")
         print(f"Wall time: {time.monotonic() - started_at:.0f} s")
     if status["state"] != "finished" or status["message"] != "Finished":
         print(f"The study is {status['state']}: {status['message']}", file=sys.stderr)
@@ -117,6 +147,7 @@ def _study(options: argparse.Namespace) -> int:
 
 def _start(options: argparse.Namespace) -> Study:
     check_ray(options.ray)  # before the images are read
+    shares = [percent / 100 for percent in parse_value(options.shares, tuple[int, ...], "--shares")]
     config = get_preset(options.preset).with_settings(options.set)
     config = replace(config, data=replace(config.data, folder=options.data))
     index, pairs = _read(config)
@@ -127,6 +158,7 @@ def _start(options: argparse.Namespace) -> Study:
         options.studies or get_studies_dir(),
         num_folds=options.folds,
         num_seeds=options.seeds,
+        shares=shares,
         pairs=pairs,
         name=options.name,
         num_workers=options.workers or 1,
@@ -211,11 +243,15 @@ def _say_row(row: dict[str, Any]) -> list[str]:
         return [""] * 5
     cells = []
     for name in ("accuracy", "sensitivity", "specificity", "auc"):
-        metric = {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
-        if pd.isna(row[name]):
-            metric["value"] = None
-        cells.append((words.say_auc if name == "auc" else words.say_percent)(metric))
+        say = words.say_auc if name == "auc" else words.say_percent
+        cells.append(say(_take(row, name)))
     return [*cells, f"{row['accuracy_n']:.0f}"]
+
+
+def _take(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """One metric of a row of numbers, as metrics.json has it."""
+    metric = {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+    return metric | {"value": None} if pd.isna(row[name]) else metric
 
 
 def _say_spread(spread: dict[str, Any], *, is_percent: bool = True) -> str:

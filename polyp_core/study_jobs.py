@@ -1,6 +1,7 @@
 """Start, stop and resume a study. Knows processes, not training."""
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import pandas as pd
 from polyp_core import environment
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.errors import ConfigError, RunError
+from polyp_core.errors import ConfigError, DatasetError, RunError
 from polyp_core.jobs import check_fit
 from polyp_core.processes import make_directory, start_process
 from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES
 from polyp_core.splitting import divide_folds
-from polyp_core.study import Member, Study, select_fold
+from polyp_core.study import Member, Study, select_fold, select_share
 from polyp_core.summaries import name_data
+
+LEARNING_CURVE = (0.25, 0.5, 0.75, 1.0)  # four are the fewest that a curve is fitted to
 
 
 def start_study(
@@ -26,6 +29,7 @@ def start_study(
     *,
     num_folds: int,
     num_seeds: int,
+    shares: Sequence[float] = (1.0,),
     pairs: np.ndarray | None = None,
     name: str | None = None,
     num_workers: int = 1,
@@ -44,6 +48,8 @@ def start_study(
         studies_dir: Where studies lie; made if it is not there.
         num_folds: Members a seed; 1 keeps the data set's own split.
         num_seeds: Members a fold.
+        shares: Of the training images, whole percents, 1.0 among them; each is trained in every
+            fold and seed. `LEARNING_CURVE` gives a learning curve.
         pairs: `(num_pairs, 2)` positions of near-duplicates, which are of one fold.
         name: Of the study. Defaults to the preset and the time.
         num_workers: Members that are trained at once on this computer.
@@ -52,15 +58,16 @@ def start_study(
         gpus_per_member: Graphics cards that Ray keeps for a member; parts of one are allowed.
 
     Raises:
-        ConfigError: If a number is too small, or the settings do not fit the images of a fold.
+        ConfigError: If a number cannot be used, or the settings do not fit the images of a member.
         DatasetError: If there are too few patients for the folds.
         RunError: If the name cannot be used or is taken, or Ray is not installed.
     """
     _check_numbers(num_folds, num_seeds, num_workers, cpus_per_member, gpus_per_member)
+    _check_shares(shares)
     check_ray(ray_address)
+    seeds = [config.training.seed + number for number in range(num_seeds)]
     dealt = deal_images(config, index, num_folds, pairs)
-    for fold in range(1, num_folds + 1):
-        check_fit(config, select_fold(dealt, fold, num_folds))
+    _check_members(config, dealt, num_folds, seeds, min(shares))
     source = index.manifest or index.folder
     default = f"{name_data(str(source))}-{config.preset}"
     study = Study(make_directory(studies_dir, name, default, "study").resolve())
@@ -73,7 +80,8 @@ def start_study(
             "class_names": list(index.class_names),
             "folder": str(index.folder),
             "num_folds": num_folds,
-            "seeds": [config.training.seed + number for number in range(num_seeds)],
+            "seeds": seeds,
+            "shares": sorted(shares),
             "num_workers": num_workers,
             "ray_address": ray_address,
             "cpus_per_member": cpus_per_member,
@@ -197,6 +205,37 @@ def _check_numbers(
             "gpus_per_member of 0 or more. Received: "
             f"cpus_per_member={cpus_per_member}, gpus_per_member={gpus_per_member}"
         )
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    percents = [100 * share for share in shares]
+    known = {round(percent) for percent in percents}
+    are_whole = all(abs(percent - round(percent)) < 1e-6 for percent in percents)
+    are_apart = len(known) == len(percents)
+    if not (are_whole and are_apart and 1 in shares and known <= set(range(1, 101))):
+        raise ConfigError(
+            "These shares of the training images cannot be used. Expected different whole percents "
+            "from 1 to 100, and 100 among them, since those members give the study its numbers. "
+            "Choose such as 25, 50, 75 and 100. "
+            f"Received: {', '.join(f'{percent:g}' for percent in percents) or 'none'}"
+        )
+
+
+def _check_members(
+    config: RunConfig, dealt: Index, num_folds: int, seeds: list[int], smallest: float
+) -> None:
+    """Refuse settings that do not fit the images of a fold, or the smallest share of them."""
+    for fold in range(1, num_folds + 1):
+        whole = select_fold(dealt, fold, num_folds)
+        check_fit(config, whole)
+        for seed in seeds if smallest < 1 else []:
+            try:
+                check_fit(config, select_share(whole, smallest, config.data.seed, seed))
+            except (ConfigError, DatasetError) as error:
+                raise type(error)(
+                    f"With {round(100 * smallest)} % of the training images a member has too few "
+                    f"of them. {error} Or leave the small shares out."
+                ) from error
 
 
 def _check_unchanged(study: Study) -> None:

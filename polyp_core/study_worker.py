@@ -1,8 +1,8 @@
 """The process that works on one study: `python -m polyp_core.study_worker STUDY_DIR`.
 
-It starts the members, sums up after each one that ends, and makes the ensemble of them all. It
-trains nothing itself: every member has a worker of its own. It may be killed at any moment; the
-next one goes on with what it finds.
+It starts the members, sums up after each one that ends, and makes the ensemble of those that were
+trained on all images. It trains nothing itself: every member has a worker of its own. It may be
+killed at any moment; the next one goes on with what it finds.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from polyp_core import jobs
 from polyp_core.environment import count_threads
 from polyp_core.errors import ModelError, PolypError
 from polyp_core.runs import FINAL_STATES, RESUMABLE_STATES, Run
-from polyp_core.study import Member, Study, select_fold, summarise
+from polyp_core.study import Member, Study, select_fold, select_share, summarise
 from polyp_core.words import say_number
 
 _WAIT_FOR_LOCK_S = 5.0  # a page that looks whether a worker lives holds it for a moment
@@ -145,9 +145,10 @@ def run_members(
     waiting = deque(member for member in members if member.read_state() != "finished")
     at_work: dict[Member, Callable[[], str | None]] = {}
     problems: dict[str, str] = {}
-    num_to_do, started_at = len(waiting), time.monotonic()
+    # A member takes as long as it has images to train on.
+    ended, started_at = 0.0, time.monotonic()
     ended_at = started_at
-    num_finished = len(members) - num_to_do
+    num_finished = len(members) - len(waiting)
     while waiting or at_work:
         if study.files.path("stop").exists():
             waiting.clear()
@@ -163,12 +164,13 @@ def run_members(
         for member in [member for member, ask in at_work.items() if ask() is not None]:
             problem = at_work.pop(member)() or _find_problem(member)
             num_finished += not problem
+            ended += member.share
             ended_at = time.monotonic()
             if problem and not study.files.path("stop").exists():
                 problems[member.run.name] = problem
             _write_summary(study)
-        num_left = len(waiting) + len(at_work)
-        rest_s = _estimate_rest_s(ended_at - started_at, num_to_do - num_left, num_left)
+        left = sum(member.share for member in (*waiting, *at_work))
+        rest_s = _estimate_rest_s(ended_at - started_at, ended, left)
         status.report(
             message=f"{num_finished} of {say_number(len(members), 'member')} finished",
             num_finished=num_finished,
@@ -188,6 +190,7 @@ def prepare_member(study: Study, member: Member) -> None:
     config = study.read_config()
     config = replace(config, training=replace(config.training, seed=member.seed))
     index = select_fold(study.read_index(), member.fold, study.read_plan()["num_folds"])
+    index = select_share(index, member.share, config.data.seed, member.seed)
     jobs.prepare_run(config, index, member.run.directory.parent, member.run.name)
 
 
@@ -209,9 +212,12 @@ def _find_problem(member: Member) -> str:
     return str(status["message"]) if status["state"] == "failed" else f"It is {status['state']}."
 
 
-def _estimate_rest_s(elapsed_s: float, num_ended: int, num_left: int) -> float | None:
-    """As if the others took as long as those that have ended until now; None before one has."""
-    return round(elapsed_s / num_ended * num_left, 1) if num_ended else None
+def _estimate_rest_s(elapsed_s: float, ended: float, left: float) -> float | None:
+    """As if the others took as long as those that have ended until now; None before one has.
+
+    Both are counted in members that are trained on all images.
+    """
+    return round(elapsed_s / ended * left, 1) if ended else None
 
 
 def _say_problems(study: Study, problems: dict[str, str]) -> str:
@@ -277,7 +283,7 @@ def _build_ensemble(study: Study) -> str:
     compared = judged[:: max(1, len(judged) // _NUM_COMPARED)]
     try:
         write_ensemble_model(
-            ensemble, [member.run for member in study.members], np.asarray(pixels[compared])
+            ensemble, [member.run for member in study.whole_members], np.asarray(pixels[compared])
         )
     except ModelError as error:
         shutil.rmtree(ensemble.directory)

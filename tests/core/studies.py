@@ -1,6 +1,7 @@
 """Studies whose members are made up, so that no worker is needed."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -73,3 +74,23 @@ def end_member(member: Member, state: str, message: str = "") -> None:
 def copy_run(run: Run, member: Member) -> None:
     """Let a member be a copy of a run that a real worker has finished."""
     shutil.copytree(run.directory, member.run.directory)
+
+
+def finish_curve(study: Study, num_wrong: dict[float, int], seeds: Collection[int] = ()) -> None:
+    """Let all members be finished, and those of a share be wrong about so many patients.
+
+    Args:
+        study: Of `make_index`.
+        num_wrong: For each share; as many of each class where it is even.
+        seeds: Whose members are finished; all where none is given.
+    """
+    labels = study.read_index().images.set_index("path")["label"]
+    patients = {path: int(path[1:].split("_")[0]) for path in labels.index}
+    for member in study.members:
+        if member.share not in num_wrong or (seeds and member.seed not in seeds):
+            continue
+        given = {
+            path: 0.8 if (label == 1) != (patients[path] < num_wrong[member.share]) else 0.2
+            for path, label in labels.items()
+        }
+        finish_member(study, member, given)

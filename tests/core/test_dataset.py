@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,16 @@ import pytest
 from PIL import Image
 
 from polyp_core.config import DataConfig
-from polyp_core.dataset import Index, choose_positive_class, fingerprint_folder, read_index
+from polyp_core.dataset import (
+    IMAGE_COLUMNS,
+    Index,
+    choose_positive_class,
+    fingerprint_folder,
+    read_images,
+    read_index,
+)
 from polyp_core.errors import DatasetError
+from polyp_core.runs import Run
 from tests.conftest import write_classes, write_image
 from tests.core.dicom_files import RAMP, write_dicom
 
@@ -503,6 +512,92 @@ def test_a_manifest_gives_classes_patients_and_split(tmp_path):
     assert index.images[columns].values.tolist() == [
         [f"all/{n}.png", 1 - n % 2, f"ward-{n}", ("train", "validation")[n // 4]] for n in range(8)
     ]
+
+
+@pytest.fixture
+def told(tmp_path) -> Path:
+    """A manifest with columns of its own, of which some bear names that an index has too."""
+    rows = ["path,label,Scanner,site,age,frame,sha256,note"]
+    for number in range(8):
+        write_image(tmp_path / f"{number}.png", is_bright_spot=False, seed=number)
+        note = ('"a, ""b"""', "NA", "", "1.50")[number % 4]
+        rows.append(f"{number}.png,{'ab'[number % 2]},{'XY'[number // 4]},00{number},,9,s,{note}")
+    path = tmp_path / "told.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def test_further_columns_of_a_manifest_stand_in_the_index_under_a_name_of_their_own(told):
+    images = read(told).images
+    assert list(images) == [
+        *IMAGE_COLUMNS, "column.Scanner", "column.site", "column.age", "column.frame",
+        "column.sha256", "column.note",
+    ]  # fmt: skip
+    assert images["column.Scanner"].tolist() == ["X"] * 4 + ["Y"] * 4
+    assert images["column.site"].tolist() == [f"00{number}" for number in range(8)]
+    assert images["column.age"].tolist() == [""] * 8
+    assert images["column.note"].tolist() == ['a, "b"', "NA", "", "1.50"] * 2
+    assert set(images["frame"]) == {0}
+    assert images["sha256"].str.len().tolist() == [64] * 8
+
+
+def test_further_columns_survive_a_run_s_index_unchanged(told, tmp_path):
+    images = read(told).images
+    run = Run(tmp_path / "run")
+    run.directory.mkdir()
+    run.write_table("index.csv", images)
+    pd.testing.assert_frame_equal(read_images(run.path("index.csv")), images)
+
+
+def test_an_index_written_before_frames_and_columns_is_still_read(tmp_path):
+    text = "path,label,group,split,width_px,height_px,sha256\n1.png,1,007,train,3,2,12\n"
+    (tmp_path / "index.csv").write_text(text)
+    (row,) = read_images(tmp_path / "index.csv").to_dict("records")
+    assert row == {
+        "path": "1.png", "label": 1, "group": "007", "split": "train", "width_px": 3,
+        "height_px": 2, "sha256": "12", "frame": 0,
+    }  # fmt: skip
+
+
+def test_further_columns_are_written_into_a_manifest_again(told, tmp_path):
+    index = read(told)
+    index.write_manifest(tmp_path / "splits" / "clean.csv")
+    assert read(tmp_path / "splits" / "clean.csv").images.equals(index.images)
+    run = Run(tmp_path)
+    run.write_table("index.csv", index.images)
+    # As an older reader has it: text that looks like numbers has become numbers.
+    as_numbers = pd.read_csv(tmp_path / "index.csv", keep_default_na=False)
+    as_numbers[["group", "split"]] = as_numbers[["group", "split"]].astype(str)
+    replace(index, images=as_numbers).write_manifest(tmp_path / "again.csv")
+    assert read(tmp_path / "again.csv").images["column.Scanner"].tolist() == list("XXXXYYYY")
+
+
+def test_a_cache_of_pictures_serves_a_manifest_whose_columns_change(told, tmp_path):
+    config, cache_dir = DataConfig(folder=str(told)), tmp_path / "cache"
+    read_index(config, cache_dir=cache_dir)
+    before = fingerprint_folder(str(told))
+    told.write_text(told.read_text(encoding="utf-8").replace(",X,", ",Z,"), encoding="utf-8")
+    assert fingerprint_folder(str(told)) != before
+    opened = []
+    index = read_index(config, lambda *counts: opened.append(counts), cache_dir=cache_dir)
+    assert opened == []
+    assert index.images["column.Scanner"].tolist() == ["Z"] * 4 + ["Y"] * 4
+
+
+def test_frames_of_a_file_share_the_further_columns_of_its_line(tmp_path):
+    rows = ["path,label,scanner"]
+    for number in range(8):
+        frames = np.stack([RAMP + number, RAMP.T + number]).tobytes()
+        (tmp_path / f"{number}.dcm").write_bytes(
+            write_dicom(frames, NumberOfFrames=2, Rows=16, Columns=16, SamplesPerPixel=1,
+                        BitsAllocated=8, BitsStored=8)
+        )  # fmt: skip
+        rows.append(f"{number}.dcm,{'ab'[number % 2]},S{number}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    index = read(tmp_path / "list.csv")
+    assert index.images["column.scanner"].tolist() == [f"S{n}" for n in range(8) for _ in "ab"]
+    index.write_manifest(tmp_path / "again.csv")
+    assert read(tmp_path / "again.csv").images.equals(index.images)
 
 
 def test_a_manifest_that_names_some_patients_is_believed(tmp_path):

@@ -99,6 +99,44 @@ def test_what_is_written_is_read_back(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_further_columns_are_kept_as_they_are_written(read):
+    _, files = read(
+        "Scanner,Path,LABEL, age at scan ,,,site\n A 1 ,2.png,yes,007,x,,\nb,1.png,no,,y\n"
+    )
+    assert [file.columns for file in files] == [
+        (("Scanner", "b"), ("age at scan", ""), ("site", "")),
+        (("Scanner", "A 1"), ("age at scan", "007"), ("site", "")),
+    ]
+    assert [file.class_name for file in files] == ["no", "yes"]
+
+
+def test_further_columns_must_have_names_of_their_own(read):
+    with pytest.raises(DatasetError, match="has no usable first line"):
+        read("path,label,Scanner,scanner\n1.png,yes,a,b\n2.png,no,a,b\n")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_name_full_of_other_delimiters_does_not_pass_for_columns(read, delimiter):
+    odd = "".join(mark for mark in ",;\t" if mark != delimiter) * 9
+    _, files = read(delimiter.join(["path", f'"x{odd}y"', "label\n1.png", "1", "yes\n2.png", "2",
+                                    "no\n"]))  # fmt: skip
+    assert [file.columns for file in files] == [((f"x{odd}y", "1"),), ((f"x{odd}y", "2"),)]
+
+
+def test_further_columns_are_written_and_read_back(tmp_path):
+    names = ("scanner", "a, b;c;d;e;f;g;h", "line\nbreak", "Patient's age", "=1+1", "column.x")
+    files = [
+        SourceFile(path=f"{name}.png", class_name=name, name=f"{name}.png", split="", group="",
+                   columns=tuple((column, f"{name}, \"{column}\"\n") for column in names))
+        for name in ("a", "b")
+    ]  # fmt: skip
+    write_manifest(tmp_path / "list.csv", tmp_path, files)
+    _, again = read_manifest(tmp_path / "list.csv", may_lead_out=False)
+    assert [[name for name, _ in file.columns] for file in again] == [list(names)] * 2
+    for file, back in zip(files, again, strict=True):
+        assert [value for _, value in back.columns] == [v.strip() for _, v in file.columns]
+
+
 def test_a_manifest_written_elsewhere_still_finds_its_images(tmp_path):
     files = [
         SourceFile(path=f"{name}/1.png", class_name=name, name="1.png", split="train", group="")

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from polyp_core.errors import DatasetError
-from polyp_core.splitting import divide, divide_folds, draw_test, find_units
+from polyp_core.splitting import divide, divide_folds, draw_share, draw_test, find_units
 
 
 def make_images(groups: list[str], labels: list[int], splits: list[str] | None = None):
@@ -227,3 +227,60 @@ def test_more_folds_than_patients_of_a_class_are_refused():
         "where patients are unknown; near-copies count as one). Expected at least one for each "
         "fold and class. Use fewer folds, or add images. Received: num_folds=4"
     )
+
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_smaller_sample_lies_within_a_larger_one_and_keeps_patients_and_classes(images, seed):
+    smaller = np.zeros(len(images), bool)
+    for share in SHARES:
+        sample = draw_share(images, share, seed)
+        assert not (smaller & ~sample).any()
+        assert (images.assign(sample=sample).groupby("group")["sample"].nunique() == 1).all()
+        for _, rows in images.assign(sample=sample).groupby("label"):
+            assert rows["sample"].sum() == 60 * share
+        smaller = sample
+    assert smaller.all()
+
+
+def test_patients_of_all_sizes_give_a_sample_next_to_the_share():
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(1, 12, 50)
+    groups = [f"p{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    images = make_images(groups, [int(name[1:]) % 2 for name in groups])
+    for seed in range(10):
+        smaller = np.zeros(len(images), bool)
+        for share in SHARES:
+            sample = draw_share(images, share, seed)
+            assert not (smaller & ~sample).any()
+            # A patient more or less would not come nearer.
+            for _, rows in images.assign(sample=sample).groupby("label"):
+                assert abs(rows["sample"].sum() - share * len(rows)) <= 11 / 2
+            smaller = sample
+
+
+def test_a_sample_has_both_classes_and_copies_stay_together(images):
+    images.loc[[0, 50], "sha256"] = "same"
+    for seed in range(20):
+        sample = draw_share(images, 0.01, seed)
+        assert set(images["label"][sample]) == {0, 1}
+        together = images["group"].isin(["p00", "p16"])
+        assert sample[together].all() or not sample[together].any()
+
+
+def test_images_without_patients_are_drawn_one_by_one():
+    images = make_images([""] * 40, [0] * 30 + [1] * 10)
+    sample = draw_share(images, 0.5, 0)
+    assert (sample[:30].sum(), sample[30:].sum()) == (15, 5)
+
+
+def test_a_sample_depends_on_its_seeds_alone(images):
+    once = draw_share(images, 0.5, (3, 1))
+    assert (draw_share(images, 0.5, (3, 1)) == once).all()
+    for other in ((3, 2), (4, 1)):
+        assert (draw_share(images, 0.5, other) != once).any()
+    shuffled = images.sample(frac=1, random_state=0)
+    again = pd.Series(draw_share(shuffled, 0.5, (3, 1)), index=shuffled.index)
+    assert (again.sort_index().to_numpy() == once).all()

@@ -13,10 +13,17 @@ from polyp_core.study import (
     open_study,
     pool_predictions,
     select_fold,
+    select_share,
     summarise,
 )  # fmt: skip
 from polyp_core.study_worker import prepare_member
-from tests.core.studies import end_member, finish_member, make_index, make_study
+from tests.core.studies import (
+    end_member,
+    finish_curve,
+    finish_member,
+    make_index,
+    make_study,
+)
 
 
 @pytest.fixture
@@ -243,3 +250,88 @@ def test_a_folder_without_a_study_is_told_in_a_sentence(tmp_path):
         f"directory: '{tmp_path / 'study.json'}'). Expected a folder that a study has written. "
         "Choose another, or start anew."
     )
+
+
+@pytest.fixture
+def large(tmp_path):
+    """Sixty images of thirty patients."""
+    return make_index(tmp_path, 30)
+
+
+def test_members_of_a_share_have_names_of_their_own_and_come_last(large, tmp_path, monkeypatch):
+    study = make_study(
+        monkeypatch, tmp_path / "s", large, num_seeds=2, num_folds=1, shares=(0.25, 1.0, 0.5)
+    )
+    assert [(member.run.name, member.share) for member in study.members] == [
+        ("fold-1-seed-0", 1.0), ("fold-1-seed-1", 1.0),
+        ("fold-1-seed-0-share-50", 0.5), ("fold-1-seed-1-share-50", 0.5),
+        ("fold-1-seed-0-share-25", 0.25), ("fold-1-seed-1-share-25", 0.25),
+    ]  # fmt: skip
+    assert study.whole_members == study.members[:2]
+    assert study.read_members()["share"].tolist() == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("num_folds", [1, 3])
+def test_a_share_trains_on_fewer_whole_patients_and_validates_on_all(
+    large, tmp_path, monkeypatch, num_folds
+):
+    study = make_study(
+        monkeypatch, tmp_path / "s", large, num_folds=num_folds, shares=(0.25, 0.5, 0.75, 1.0)
+    )
+    for fold in range(1, num_folds + 1):
+        members = [member for member in study.members if member.fold == fold]
+        for member in members:
+            prepare_member(study, member)
+        whole, *smaller = [member.run.read_index() for member in members]
+        trained = whole.select("train")
+        larger = set(trained["path"])
+        for member, index in zip(members[1:], smaller, strict=True):
+            paths = set(index.select("train")["path"])
+            assert paths < larger
+            larger = paths
+            rows = index.select("train")
+            # Both images of every patient, and the classes as even as before.
+            assert (rows.groupby("group").size() == 2).all()
+            counts, before = rows["label"].value_counts(), trained["label"].value_counts()
+            assert (abs(counts - member.share * before) <= 1).all()
+            assert list(index.images.index) == list(range(len(index.images)))
+            pd.testing.assert_frame_equal(
+                index.select("validation").reset_index(drop=True),
+                whole.select("validation").reset_index(drop=True),
+            )
+
+
+def test_a_share_is_drawn_by_the_seeds_of_the_data_and_of_the_member(large):
+    draws = {
+        seeds: tuple(select_share(large, 0.5, *seeds).select("train")["path"])
+        for seeds in ((0, 0), (0, 1), (1, 0))
+    }
+    assert len(set(draws.values())) == 3
+    assert tuple(select_share(large, 0.5, 0, 1).select("train")["path"]) == draws[0, 1]
+
+
+def test_smaller_shares_change_nothing_of_the_numbers(large, tmp_path, monkeypatch):
+    def summarise_study(name, shares, num_wrong):
+        study = make_study(monkeypatch, tmp_path / "s", large, name=name, shares=shares)
+        finish_curve(study, num_wrong)
+        return summarise(study)
+
+    metrics, predictions = summarise_study("plain", (1.0,), {1.0: 4})
+    same, again = summarise_study("curve", (0.5, 1.0), {1.0: 4, 0.5: 12})
+    assert same == metrics
+    assert metrics["num_members"] == metrics["num_finished"] == 2
+    pd.testing.assert_frame_equal(again, predictions)
+    # A share alone has no numbers to give.
+    study = make_study(monkeypatch, tmp_path / "s", large, name="none", shares=(0.5, 1.0))
+    finish_curve(study, {0.5: 3})
+    assert summarise(study) is None
+
+
+def test_a_study_of_before_shares_has_whole_members_alone(study):
+    plan = json.loads((study.directory / "study.json").read_text())
+    del plan["shares"]
+    study.files.write_json("study.json", plan)
+    assert study.read_plan()["shares"] == [1.0]
+    assert [member.run.name for member in study.whole_members] == [
+        "fold-1-seed-0", "fold-2-seed-0", "fold-1-seed-1", "fold-2-seed-1",
+    ]  # fmt: skip

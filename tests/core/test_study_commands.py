@@ -7,11 +7,19 @@ import pytest
 from polyp_core import study_commands
 from polyp_core.environment import count_threads
 from polyp_core.errors import ConfigError, RunError
+from polyp_core.learning_curve import read_learning
 from polyp_core.runs import Run
 from polyp_core.study import Study, summarise
 from polyp_core.study_commands import add_parsers, write_table
+from polyp_core.study_jobs import LEARNING_CURVE
 from tests.conftest import write_classes
-from tests.core.studies import end_member, finish_member, make_index, make_study
+from tests.core.studies import (
+    end_member,
+    finish_curve,
+    finish_member,
+    make_index,
+    make_study,
+)
 
 
 def run_study(*arguments) -> int:
@@ -71,6 +79,54 @@ def test_one_member_has_no_deviation_and_none_no_numbers():
     assert say({"mean": 0.84, "sd": None, "k": 1}) == "84 %"
     assert say({"mean": 0.914, "sd": 0.02, "k": 5}, is_percent=False) == "0.91 ± 0.02"
     assert say({"mean": None, "sd": None, "k": 0}) == "not defined"
+
+
+@pytest.fixture
+def curve(tmp_path, monkeypatch):
+    """Five finished folds on 12, 24, 36 and 48 patients; wrong about 24, 12, 8 and 6 of 60."""
+    study = make_study(
+        monkeypatch, tmp_path / "studies", make_index(tmp_path, 60), num_folds=5,
+        shares=LEARNING_CURVE,
+    )  # fmt: skip
+    finish_curve(study, {0.25: 24, 0.5: 12, 0.75: 8, 1.0: 6})
+    study.files.write_json("status.json", {"state": "finished", "message": "Finished"})
+    return study
+
+
+def test_a_learning_curve_is_a_table_and_two_sentences(curve):
+    lines = study_commands.write_curve(read_learning(curve)).splitlines()
+    assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:6]] == [
+        ["24", "25 %", "12", "60 % (47–71)", "0.60 (0.47–0.73)", "60 patients"],
+        ["48", "50 %", "24", "80 % (68–88)", "0.80 (0.70–0.90)", "60 patients"],
+        ["72", "75 %", "36", "87 % (76–93)", "0.87 (0.78–0.95)", "60 patients"],
+        ["96", "100 %", "48", "90 % (80–95)", "0.90 (0.82–0.98)", "60 patients"],
+    ]
+    assert lines[6] == ""
+    assert lines[7].startswith(
+        "From 24 to 96 training images the AUC rose from 0.60 to 0.90; twice as many would give "
+        "about 0.95 ("
+    )
+    assert lines[8].startswith(
+        "From 24 to 96 training images the accuracy rose from 60 % to 90 %; twice as many would "
+        "give about 95 % ("
+    )
+
+
+def test_shares_that_are_no_numbers_are_told_before_images_are_read(monkeypatch):
+    monkeypatch.setattr(study_commands, "read_index", lambda *_: pytest.fail("read"))
+    with pytest.raises(ConfigError) as raised:
+        run_study("data", "--shares", "a half")
+    assert str(raised.value) == (
+        "The value of --shares cannot be read. Expected whole numbers with commas between. "
+        "Received: 'a half'"
+    )
+
+
+def test_a_study_without_shares_prints_no_curve(study, monkeypatch, capsys):
+    study.files.write_json("status.json", {"state": "failed", "message": "First."})
+    monkeypatch.setattr(study_commands, "resume_study", lambda *_, **__: None)
+    run_study("--resume", study.directory, "--json")
+    assert set(json.loads(capsys.readouterr().out)) == {"status", "members", "metrics"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["data", "--resume", "mine"]])
@@ -158,22 +214,30 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
     data_dir = write_classes(tmp_path / "data", num_patients=8)
     small = ["model.image_size_px=32", "model.filters=8,16", "training.epochs=2"]
     settings = [f"--set={text}" for text in [*small, "training.batch_size=4"]]
-    arguments = [data_dir, "--folds", 2, *settings, "--workers", 2]
+    arguments = [data_dir, "--folds", 2, "--shares", "50,100", *settings, "--workers", 2]
     assert run_study(*arguments, "--studies", tmp_path / "s", "--name", "mine", "--json") == 0
     printed = capsys.readouterr()
     values = json.loads(printed.out)
     assert values["status"]["state"] == "finished"
-    assert [member["state"] for member in values["members"]] == ["finished"] * 2
+    assert [member["state"] for member in values["members"]] == ["finished"] * 4
+    assert [member["share"] for member in values["members"]] == [1.0, 1.0, 0.5, 0.5]
+    assert [point["num_training"] for point in values["learning_curve"]] == [4, 8]
+    assert [point["num_patients"] for point in values["learning_curve"]] == [2, 4]
+    assert values["learning_curve"][1]["auc"] == values["metrics"]["patient"]["auc"]["value"]
+    assert [outlook["metric"] for outlook in values["outlook"]] == ["auc", "accuracy"]
+    assert values["outlook"][0]["reason"].startswith("Four shares of the images are the fewest")
     assert values["metrics"]["image"]["accuracy"]["n"] == 16
     assert values["metrics"]["patient"]["accuracy"]["n"] == 8
     lines = printed.err.splitlines()
     assert lines[0] == str(tmp_path / "s" / "mine")
     ended = [line.split(":")[0] for line in lines if ": finished, 2 epochs, accuracy " in line]
-    assert sorted(ended) == ["fold-1-seed-0", "fold-2-seed-0"]
+    assert sorted(ended) == [
+        "fold-1-seed-0", "fold-1-seed-0-share-50", "fold-2-seed-0", "fold-2-seed-0-share-50",
+    ]  # fmt: skip
     # Both were at work at once.
     started, ended_at = zip(*[
         (status["started_at"], status["updated_at"])
-        for member in Study(tmp_path / "s" / "mine").members
+        for member in Study(tmp_path / "s" / "mine").whole_members
         for status in [member.run.read_status()]
     ], strict=True)  # fmt: skip
     assert max(started) < min(ended_at)

@@ -261,3 +261,45 @@ def test_a_study_of_before_these_options_can_be_resumed(start):
     study.files.write_json("status.json", {"state": "stopped", "message": "Stopped"})
     resume_study(study)
     assert study.read_plan()["accept_changes"] is False
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0.25, 0.5), "25, 50"),
+        ((), "none"),
+        ((0.0, 1.0), "0, 100"),
+        ((0.5, 0.5, 1.0), "50, 50, 100"),
+        ((0.125, 1.0), "12.5, 100"),
+        ((1.0, 1.5), "100, 150"),
+    ],
+)
+def test_shares_that_cannot_be_used_are_refused(start, tmp_path, shares, said):
+    with pytest.raises(ConfigError) as raised:
+        start(shares=shares)
+    assert str(raised.value) == (
+        "These shares of the training images cannot be used. Expected different whole percents "
+        "from 1 to 100, and 100 among them, since those members give the study its numbers. Choose "
+        f"such as 25, 50, 75 and 100. Received: {said}"
+    )
+    assert not (tmp_path / "studies").exists()
+
+
+def test_a_share_too_small_for_a_batch_is_refused_at_once(start, index, tmp_path):
+    config = make_config(index.folder, "training.batch_size=5")
+    with pytest.raises(ConfigError) as raised:
+        start(config=config, shares=(0.5, 1.0))
+    assert str(raised.value).startswith(
+        "With 50 % of the training images a member has too few of them. A batch is larger than the "
+        "data set: 4 images to train on."
+    )
+    assert str(raised.value).endswith(" Or leave the small shares out.")
+    assert not (tmp_path / "studies").exists()
+
+
+def test_shares_stand_in_the_plan_and_outlive_a_resume(start):
+    study = start(shares=(1.0, 0.5))
+    assert study.read_plan()["shares"] == [0.5, 1.0]
+    stop(study)
+    resume_study(study)
+    assert [member.share for member in study.members] == [1.0, 1.0, 0.5, 0.5]

@@ -136,8 +136,9 @@ def test_a_member_is_written_with_its_seed_and_fold_and_only_once(study):
 
 
 def test_the_time_left_is_that_of_the_members_that_have_ended():
-    assert study_worker._estimate_rest_s(30.0, num_ended=3, num_left=2) == 20.0
-    assert study_worker._estimate_rest_s(30.0, num_ended=0, num_left=5) is None
+    assert study_worker._estimate_rest_s(30.0, ended=3, left=2) == 20.0
+    assert study_worker._estimate_rest_s(30.0, ended=1.5, left=0.5) == 10.0  # with fewer images
+    assert study_worker._estimate_rest_s(30.0, ended=0, left=5) is None
 
 
 @pytest.mark.parametrize(("num_workers", "expected"), [(1, None), (2, "3"), (4, "1"), (7, "1")])
@@ -170,15 +171,51 @@ def test_a_stopped_member_goes_on_and_a_new_one_starts(study, monkeypatch, accep
     assert started == [(new.run, 2)]
 
 
-def make_finished_study(finished_run, studies_dir, monkeypatch):
+def make_finished_study(finished_run, studies_dir, monkeypatch, **options):
     """One fold, two seeds: copies of a run that the real worker has trained."""
     config, index = finished_run.read_config(), finished_run.read_index()
     study = make_study(
-        monkeypatch, studies_dir, index, config=config, num_folds=1, num_seeds=2
-    )  # fmt: skip
+        monkeypatch, studies_dir, index, config=config, num_folds=1, num_seeds=2, **options
+    )
     for member in study.members:
         copy_run(finished_run, member)
     return study
+
+
+def test_an_ensemble_is_made_of_the_whole_members_alone(finished_run, tmp_path, monkeypatch):
+    config = finished_run.read_config()
+    assert config.training.batch_size <= len(finished_run.read_index().select("train"))
+    study = make_finished_study(
+        finished_run, tmp_path / "studies", monkeypatch, shares=(0.99, 1.0)
+    )  # fmt: skip
+    given = []
+    monkeypatch.setattr(
+        serving, "write_ensemble_model", lambda run, members, images: given.append(members)
+    )
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert study_worker.main(study.directory) == 0
+    assert [[run.name for run in members] for members in given] == [
+        ["fold-1-seed-0", "fold-1-seed-1"]
+    ]
+    assert study.read_status()["num_members"] == 4
+    assert study.read_metrics()["num_members"] == 2
+
+
+def test_members_of_all_shares_are_trained_and_only_those_missing_after_a_stop(
+    tmp_path, monkeypatch
+):
+    index = make_index(tmp_path, 16)
+    study = make_study(monkeypatch, tmp_path / "studies", index, shares=(0.5, 1.0))
+    workers = Workers(study, {"fold-2-seed-0-share-50": ("failed", "No room.")})
+    assert run_members(study, workers.start, 1, StatusWriter(study)) == {
+        "fold-2-seed-0-share-50": "No room."
+    }
+    assert workers.started == [member.run.name for member in study.members]
+    num_trained = [len(member.run.read_index().select("train")) for member in study.members]
+    assert num_trained == [16, 16, 8, 8]
+    again = Workers(study)
+    assert run_members(study, again.start, 1, StatusWriter(study)) == {}
+    assert again.started == ["fold-2-seed-0-share-50"]
 
 
 def test_an_ensemble_too_large_leaves_the_numbers(finished_run, tmp_path, monkeypatch):
