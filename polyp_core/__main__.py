@@ -7,22 +7,19 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from polyp_core import run_commands, study_commands, words
+from polyp_core import evaluation_commands, run_commands, study_commands, words
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, read_index
 from polyp_core.errors import DatasetError, ImageError, PolypError
 from polyp_core.importing import is_left_out
 from polyp_core.layout import is_image_name
+from polyp_core.run_commands import show_progress
 from polyp_core.workspace import find_run, get_cache_dir
 
-Progress = Callable[[int, int], None]
 _SHOWN_FILES = 10
 
 
@@ -49,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from polyp_core.phantom import write_demo_data
 
-    with _show_progress("Drawing") as progress:
+    with show_progress("Drawing") as progress:
         write_demo_data(
             options.out, num_patients=options.patients, seed=options.seed, on_progress=progress
         )
@@ -68,7 +65,7 @@ def _audit(options: argparse.Namespace) -> int:
             "by which it is known as a manifest, and is not taken yet. Choose such a name."
         )
     index = _read_images(config)
-    with _show_progress("Comparing images") as progress:
+    with show_progress("Comparing images") as progress:
         audit = audit_index(index, get_cache_dir(), progress)
     if options.json:
         print(json.dumps(audit.to_dict(), indent=1))
@@ -114,7 +111,7 @@ def _say_counts(counts: dict[str, Any]) -> str:
 
 
 def _read_images(config: DataConfig) -> Index:
-    with _show_progress("Reading images") as progress:
+    with show_progress("Reading images") as progress:
         return read_index(config, progress, cache_dir=get_cache_dir())
 
 
@@ -127,7 +124,7 @@ def _predict(options: argparse.Namespace) -> int:
     classifier = load_classifier(run)
     positive = classifier.class_names[1]
     rows: list[dict[str, Any]] = []
-    with _show_progress("Predicting") as progress:
+    with show_progress("Predicting") as progress:
         paths = _list_images(options.path)
         for number, path in enumerate(paths, start=1):
             row: dict[str, Any] = {"path": str(path), "class": None, "probability": None}
@@ -174,46 +171,6 @@ def _list_images(paths: list[Path]) -> list[Path]:
     return found
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    from polyp_core.evaluation import evaluate_folder
-
-    with _show_progress("Testing") as progress:
-        result = evaluate_folder(find_run(options.run), options.data, progress)
-    if options.json:
-        print(json.dumps(result, indent=1))
-        return 0
-    print(f"{words.say_worth(*words.get_main_level(result))}.")
-    print(
-        f"{result['num_images']} images tested; {result['num_training_images_left_out']} left out "
-        f"because the run was trained on them, {result['num_unreadable']} unreadable; "
-        f"{result['num_images_of_training_patients']} tested ones bear the name of a training "
-        "patient. Positive: "
-        f"'{result['positive_class']}' from probability {result['threshold']:g} on."
-    )
-    for level in ("image", "patient"):
-        for name, metric in result.get(level, {}).items():
-            say = words.say_auc if name == "auc" else words.say_percent
-            print(f"  by {level:<8} {name:<18} {say(metric):<22} n = {metric['n']}")
-    return 0
-
-
-class _show_progress:  # noqa: N801 - used like a function
-    """A progress bar on a terminal, nothing otherwise."""
-
-    def __init__(self, description: str) -> None:
-        self._bar = tqdm(desc=description, disable=not sys.stderr.isatty(), leave=False)
-
-    def __enter__(self) -> Progress:
-        def show(done: int, total: int) -> None:
-            self._bar.total = total
-            self._bar.update(done - self._bar.n)
-
-        return show
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m polyp_core", description="From a folder of images to a tested classifier."
@@ -243,11 +200,7 @@ def _build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true")
     predict.set_defaults(command=_predict)
 
-    evaluate = commands.add_parser("evaluate", help="test a run on a folder it has not seen")
-    evaluate.add_argument("run")
-    evaluate.add_argument("data")
-    evaluate.add_argument("--json", action="store_true")
-    evaluate.set_defaults(command=_evaluate)
+    evaluation_commands.add_parsers(commands)
     return parser
 
 

@@ -48,22 +48,43 @@ def find_annotations(picture: np.ndarray) -> Annotations:
     """
     if min(picture.shape[:2]) < _MIN_PX:
         return Annotations(text_share=0.0, num_calipers=0, has_colour=False)
-    channels = cv2.split(picture)
-    brightest, darkest = channels[0], channels[0]
-    for channel in channels[1:]:
-        brightest, darkest = cv2.max(brightest, channel), cv2.min(darkest, channel)
-    grey, colour = np.asarray(brightest), np.asarray(cv2.subtract(brightest, darkest))
+    grey, colour = _split_colour(picture)
     num_coloured = cv2.countNonZero((colour >= _STRONG_COLOUR).view(np.uint8))
-    contrast = _choose_contrast(grey)
-    crosses = _find_crosses(grey, contrast)
-    strokes = _find_strokes(grey, contrast)
-    text = _find_words(strokes & (1 - _widen(crosses, _CROSS_PX, _CROSS_PX)))
+    text, crosses = _find_marks(grey)
     crosses &= 1 - _widen(text, _REACH_PX, 1)  # a plus or an x in writing is no caliper
     return Annotations(
         text_share=cv2.countNonZero(text) / text.size,
         num_calipers=_count_separate(crosses),
         has_colour=num_coloured >= _MIN_COLOUR * grey.size,
     )
+
+
+def find_text(picture: np.ndarray) -> np.ndarray:
+    """The writing that `find_annotations` counts: `(height, width)` bool, in boxes around words.
+
+    Args:
+        picture: `(height, width, 1 or 3)` uint8.
+    """
+    if min(picture.shape[:2]) < _MIN_PX:
+        return np.zeros(picture.shape[:2], bool)
+    return np.asarray(_find_marks(_split_colour(picture)[0])[0] > 0)
+
+
+def _split_colour(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The brightest channel of each pixel, and by how much it exceeds the darkest."""
+    channels = cv2.split(picture)
+    brightest, darkest = channels[0], channels[0]
+    for channel in channels[1:]:
+        brightest, darkest = cv2.max(brightest, channel), cv2.min(darkest, channel)
+    return np.asarray(brightest), np.asarray(cv2.subtract(brightest, darkest))
+
+
+def _find_marks(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 where there is writing, and 1 in the middle of each cross."""
+    contrast = _choose_contrast(grey)
+    crosses = _find_crosses(grey, contrast)
+    strokes = _find_strokes(grey, contrast)
+    return _find_words(strokes & (1 - _widen(crosses, _CROSS_PX, _CROSS_PX))), crosses
 
 
 def _choose_contrast(grey: np.ndarray) -> float:

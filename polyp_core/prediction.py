@@ -4,11 +4,13 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from polyp_core.config import RunConfig
+from polyp_core.decision import Band, read_decision
 from polyp_core.errors import ModelError
 from polyp_core.images import decode_picture, find_box, fit_image
 from polyp_core.region import Box, crop_region
@@ -28,6 +30,7 @@ class Prediction:
             Grad-CAM, above zero where the image speaks for the positive class; 1 is as strong as
             the strongest evidence in the validation images.
         box: The part of the picture that the network saw, in px: left, top, right, bottom.
+        is_sure: False where the probability is in the band in which no answer is to be given.
     """
 
     name: str
@@ -36,6 +39,22 @@ class Prediction:
     probability: float
     class_name: str
     saliency: np.ndarray
+    is_sure: bool = True
+
+
+class Examined(NamedTuple):
+    """All that a serving model says of one image as the network sees it.
+
+    Attributes:
+        probability: Of the positive class, in [0, 1].
+        saliency: `(rows, columns)` float32, the signed Grad-CAM.
+        features: `(n,)` float32, what the head reads, as its mean over all places; None for the
+            file of a version that did not keep it.
+    """
+
+    probability: float
+    saliency: np.ndarray
+    features: np.ndarray | None
 
 
 class Predictor:
@@ -45,7 +64,7 @@ class Predictor:
         content: The LiteRT file.
 
     Raises:
-        ModelError: If the file is no LiteRT model.
+        ModelError: If the file is no LiteRT model, or lacks what a serving model gives.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -56,16 +75,22 @@ class Predictor:
         try:
             self._interpreter = Interpreter(model_content=content, num_threads=2)
             self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+            outputs = self._interpreter.get_signature_runner().get_output_details()
+            self._probability = outputs["probability"]["index"]
+            self._saliency = outputs["saliency"]["index"]
+        except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"The serving model cannot be loaded ({error}). Expected the serving.tflite that "
                 "training wrote. Train again."
             ) from error
         self._input = self._interpreter.get_input_details()[0]["index"]
-        # The two outputs are known by their rank: probability (1,), saliency (1, rows, columns).
-        outputs = self._interpreter.get_output_details()
-        self._probability = next(o["index"] for o in outputs if len(o["shape"]) == 1)
-        self._saliency = next(o["index"] for o in outputs if len(o["shape"]) == 3)
+        self._features = outputs["features"]["index"] if "features" in outputs else None
+        self._num_features = int(outputs["features"]["shape"][-1]) if "features" in outputs else 0
+
+    @property
+    def num_features(self) -> int:
+        """How many features `examine` gives; 0 where none."""
+        return self._num_features
 
     def predict(self, image: np.ndarray) -> tuple[float, np.ndarray]:
         """Probability and raw saliency of one image as the network sees it.
@@ -76,22 +101,36 @@ class Predictor:
         Returns:
             Probability of the positive class, and the signed Grad-CAM `(rows, columns)` float32.
         """
+        examined = self.examine(image)
+        return examined.probability, examined.saliency
+
+    def examine(self, image: np.ndarray) -> Examined:
+        """As `predict`, and with the features.
+
+        Args:
+            image: `(size, size, channels)` uint8.
+        """
         with self._lock:
             self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
             self._interpreter.invoke()
-            probability = float(self._interpreter.get_tensor(self._probability)[0])
-            return probability, self._interpreter.get_tensor(self._saliency)[0].copy()
+            read = self._interpreter.get_tensor  # which copies
+            return Examined(
+                probability=float(read(self._probability)[0]),
+                saliency=read(self._saliency)[0],
+                features=None if self._features is None else read(self._features)[0],
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A run's predictor with its settings, class names, threshold and saliency scale."""
+    """A run's predictor with its settings, class names, threshold, band and saliency scale."""
 
     predictor: Predictor
     config: RunConfig
     class_names: tuple[str, str]
     threshold: float
     saliency_scale: float
+    band: Band | None = None
 
     def classify(self, source: Path | bytes, name: str | None = None, frame: int = 0) -> Prediction:
         """Classify one picture.
@@ -116,11 +155,12 @@ class Classifier:
             probability=probability,
             class_name=self.class_names[int(probability >= self.threshold)],
             saliency=np.clip(saliency / self.saliency_scale, -1, 1),
+            is_sure=self.band is None or not self.band.holds(probability),
         )
 
 
 def load_classifier(run: Run) -> Classifier:
-    """Open a finished run for predictions.
+    """Open a finished run for predictions, with the threshold and band that are set for it.
 
     Raises:
         ModelError: If the run has no serving model, or it is not the one that training wrote.
@@ -141,11 +181,13 @@ def load_classifier(run: Run) -> Classifier:
             f"The model of run '{run.name}' is not the file that training wrote: its sha256 "
             "differs. Copy the run again, or train anew."
         )
+    decision = read_decision(run)
     return Classifier(
         predictor=Predictor(content),
         config=run.read_config(),
         class_names=run.read_class_names(),
-        threshold=float(serving["threshold"]),
+        threshold=decision.threshold,
+        band=decision.band,
         saliency_scale=float(serving["saliency_scale"]),
     )
 

@@ -22,6 +22,25 @@ from polyp_core.runs import FINAL_STATES, Run
 from polyp_core.summaries import list_summaries
 from polyp_core.workspace import find_run, get_cache_dir, get_rates_dir, get_runs_dir
 
+Progress = Callable[[int, int], None]
+
+
+class show_progress:  # noqa: N801 - used like a function
+    """A progress bar on a terminal, nothing otherwise."""
+
+    def __init__(self, description: str) -> None:
+        self._bar = tqdm(desc=description, disable=not sys.stderr.isatty(), leave=False)
+
+    def __enter__(self) -> Progress:
+        def show(done: int, total: int) -> None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+        return show
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
 
 def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands to those of `python -m polyp_core`."""
@@ -57,14 +76,8 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _read(options: argparse.Namespace) -> tuple[RunConfig, Index]:
     config = get_preset(options.preset).with_settings(options.set)
     config = replace(config, data=replace(config.data, folder=options.data))
-    bar = tqdm(desc="Reading images", disable=not sys.stderr.isatty(), leave=False)
-
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    index = read_index(config.data, show, cache_dir=get_cache_dir())
-    bar.close()
+    with show_progress("Reading images") as progress:
+        index = read_index(config.data, progress, cache_dir=get_cache_dir())
     for path, reason in index.unreadable.itertuples(index=False):
         print(f"Left out: {path}: {reason}", file=sys.stderr)
     counts = index.images["split"].value_counts()
@@ -87,7 +100,7 @@ def _find_rate(options: argparse.Namespace) -> int:
     config, index = _read(options)
     run = jobs.prepare_run(config, index, get_rates_dir(), task="find-rate")
     jobs.start_worker(run)
-    _wait_for_end(run, lambda: None)
+    wait_for_end(run, lambda: None)
     status = run.read_status()
     if status["state"] != "finished":
         print(f"The search is {status['state']}: {status['message']}", file=sys.stderr)
@@ -181,12 +194,14 @@ def _show_epochs(run: Run, num_known_epochs: int) -> None:
             )
         shown = max(shown, len(history))
 
-    _wait_for_end(run, show)
+    wait_for_end(run, show)
     if bar is not None:
         bar.close()
 
 
-def _wait_for_end(run: Run, show: Callable[[], None]) -> None:
+def wait_for_end(
+    run: Run, show: Callable[[], None], stop: Callable[[Run], None] = jobs.stop_run
+) -> None:
     """Call `show` until the run has ended, and once more then; Ctrl-C asks it to stop."""
     try:
         jobs.wait_for_worker(run)
@@ -195,7 +210,7 @@ def _wait_for_end(run: Run, show: Callable[[], None]) -> None:
             time.sleep(0.3)
     except KeyboardInterrupt:
         with contextlib.suppress(RunError):  # it may have ended at this very moment
-            jobs.stop_run(run)
+            stop(run)
         while run.read_status()["state"] not in FINAL_STATES:
             time.sleep(0.1)
     show()

@@ -1,4 +1,4 @@
-"""Trained keras models become one LiteRT file: probability and Grad-CAM in a single pass.
+"""Trained keras models become one LiteRT file: probability, Grad-CAM and features in one pass.
 
 LiteRT has no gradient of ReLU among its built-ins, so the head's ReLU is replaced, for the
 conversion alone, by one whose gradient is written with multiplication and comparison.
@@ -122,9 +122,11 @@ def convert_ensemble(members: Sequence[Served]) -> bytes:
     """One or several models as a LiteRT flatbuffer.
 
     Its input is `(1, size, size, channels)` float32 in [0, 255]. Its outputs are "probability"
-    `(1,)`, the mean of the members'; and "saliency" `(1, rows, columns)`: the signed Grad-CAM of
+    `(1,)`, the mean of the members'; "saliency" `(1, rows, columns)`: the signed Grad-CAM of
     the logit, above zero where the image speaks for the positive class, the mean of the members',
-    each on its own scale, so that no member is louder than the others.
+    each on its own scale, so that no member is louder than the others; and "features" `(1, n)`:
+    what the head reads, as its mean over all places (and over image and mirror image), of one
+    member after the other.
 
     Args:
         members: Of one input shape and one size of features.
@@ -137,10 +139,11 @@ def convert_ensemble(members: Sequence[Served]) -> bytes:
 
     @tf.function(input_signature=[tf.TensorSpec(input_shape, tf.float32, "image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities, maps = zip(*[explain(image) for explain in explained], strict=True)
+        probabilities, maps, pooled = zip(*[explain(image) for explain in explained], strict=True)
         return {
             "probability": tf.add_n(probabilities) / len(members),
             "saliency": tf.add_n(maps) / len(members),
+            "features": tf.concat(pooled, axis=1),
         }
 
     archive = keras.export.ExportArchive()
@@ -155,14 +158,17 @@ def convert_ensemble(members: Sequence[Served]) -> bytes:
         return bytes(converter.convert())
 
 
-def _explain(member: Served) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """What gives probability `(1,)` and scaled Grad-CAM `(1, rows, columns)` of an image."""
+def _explain(member: Served) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Gives probability `(1,)`, scaled Grad-CAM `(1, rows, columns)` and pooled features `(1, d)`.
+
+    Of an image `(1, size, size, channels)`.
+    """
     model = member.model
     positions = {layer.name: number for number, layer in enumerate(model.layers)}
     backbone = keras.Model(model.input, model.get_layer(FEATURES).output)
     head = model.layers[positions[FEATURES] + 1 : positions[LOGIT] + 1]
 
-    def explain(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def explain(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         images = tf.concat([image, tf.reverse(image, [2])], 0) if member.is_mirrored else image
         features = backbone(images, training=False)
         with tf.GradientTape() as tape:
@@ -174,7 +180,8 @@ def _explain(member: Served) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor
         if member.is_mirrored:  # the mirror image's map is turned back
             maps = (maps[:1] + tf.reverse(maps[1:], [2])) / 2
         logit = tf.reduce_mean(logits[:, 0], keepdims=True)
-        return tf.sigmoid(logit / member.temperature), maps / member.saliency_scale
+        pooled = tf.reduce_mean(features, axis=(0, 1, 2))[tf.newaxis]
+        return tf.sigmoid(logit / member.temperature), maps / member.saliency_scale, pooled
 
     return explain
 

@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def _train_and_evaluate(run: Run, reporter: Reporter) -> int:
     reporter.report_after_training("Converting the model for predictions")
     write_serving_model(run, images, index.select("validation"))
     reporter.report_after_training("Testing on the validation images")
-    evaluate_run(run, index, images)
+    evaluate_run(run, index, images, partial(_show_testing, reporter))
     if not reporter.end("finished", "Finished"):
         return 1  # the checkpoints stay, for a resume
     run.delete_checkpoints()
@@ -128,6 +129,11 @@ def _open_images(index: Index, config: RunConfig, reporter: Reporter) -> np.ndar
     images = open_images(index, config, get_cache_dir(), show)
     reporter.note_time("data", started)
     return images
+
+
+def _show_testing(reporter: Reporter, done: int, total: int) -> None:
+    # All images, since the features of the training images are kept as well.
+    reporter.report(message=f"Testing: {done} of {total} images judged")
 
 
 def _wait_for(opening: "Future[np.ndarray]", reporter: Reporter) -> np.ndarray:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from polyp_core.annotations import Annotations, find_annotations
+from polyp_core.annotations import Annotations, find_annotations, find_text
 from tests.core.screens import draw_calipers, draw_cross, draw_text, render_scan
 
 NOTHING = Annotations(text_share=0.0, num_calipers=0, has_colour=False)
@@ -52,6 +52,19 @@ def make_noise(sigma, seed=0, channels=3):
 @pytest.mark.parametrize("change", [np.array, compress])
 def test_at_most_5_percent_of_plain_scans_raise_a_false_alarm(change):
     assert sum(found != NOTHING for found in find_all(make_scan, change)) <= 0.05 * NUM_IMAGES
+
+
+def test_the_writing_lies_where_it_was_drawn_and_covers_the_share_that_is_counted():
+    found = [(add_text(number, 1), find_text(add_text(number, 1))) for number in range(10)]
+    for number, (picture, text) in enumerate(found):
+        assert text.shape == picture.shape[:2]
+        assert text.mean() == pytest.approx(find_annotations(picture).text_share)
+        drawn = (picture != make_scan(number)).any(axis=2)
+        if text.any():  # a word that is missed is no failure of this test
+            assert drawn[text].mean() > 0.15
+            assert text[drawn].mean() > 0.6
+    assert sum(text.any() for _, text in found) >= 5
+    assert not find_text(np.full((99, 300, 1), 255, np.uint8)).any()
 
 
 @pytest.mark.parametrize("change", [np.array, compress])

@@ -2,6 +2,7 @@ import json
 import os
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
@@ -192,3 +193,17 @@ def test_checkpoints_are_deleted_with_all_that_is_in_them(run):
     run.path("checkpoints").joinpath("best-00001.npz").touch()
     run.delete_checkpoints()
     assert not run.path("checkpoints").exists()
+
+
+def test_features_are_a_table_of_32_bit_or_none(run):
+    assert run.read_features() is None
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.save(run.path("features.npy"), table)
+    read = run.read_features()
+    assert np.array_equal(read, table)
+    assert not read.flags.writeable
+    for damage in (table[0], table.astype(np.float64), np.array([{}], dtype=object)):
+        np.save(run.path("features.npy"), damage)
+        assert run.read_features() is None
+    run.path("features.npy").write_bytes(b"")
+    assert run.read_features() is None

@@ -1,4 +1,5 @@
 import hashlib
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 
 from polyp_core import serving  # noqa: E402
-from polyp_core.models import FEATURES, build_model  # noqa: E402
+from polyp_core.models import FEATURES, LOGIT, build_model  # noqa: E402
 from polyp_core.serving import (  # noqa: E402
     Served,
     convert_ensemble,
@@ -98,6 +99,97 @@ def test_the_written_model_is_known_by_its_hash_and_was_compared(finished_run):
     assert serving["sha256"] == hashlib.sha256(content).hexdigest()
     assert serving["largest_difference"] < 1e-4
     assert serving["compared_images"] == len(finished_run.read_index().select("validation"))
+
+
+def pool_with_keras(model, image):
+    """What the head reads, as its mean over all places."""
+    network = keras.Model(model.input, model.get_layer(FEATURES).output)
+    features = network(image[np.newaxis].astype("float32"), training=False)[0]
+    return features.numpy().astype(np.float64).mean(axis=(0, 1))
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+@pytest.mark.parametrize("head", list(HEADS))
+def test_the_features_are_those_of_keras_pooled_over_all_places(head, is_mirrored):
+    (model,) = make_models(head, 1)
+    predictor = Predictor(convert_ensemble([Served(model=model, is_mirrored=is_mirrored)]))
+    shape = (40, 40, HEADS[head].channels)
+    image = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    sides = [image, image[:, ::-1]] if is_mirrored else [image]
+    expected = np.mean([pool_with_keras(model, side) for side in sides], axis=0)
+    examined = predictor.examine(image)
+    assert examined.features.dtype == np.float32
+    np.testing.assert_allclose(examined.features, expected, atol=1e-4 * np.abs(expected).max())
+    assert (examined.probability, examined.saliency.shape) == (
+        predictor.predict(image)[0], predictor.predict(image)[1].shape,
+    )  # fmt: skip
+
+
+def test_the_pooled_features_of_a_plain_head_give_back_its_probability():
+    """With the head "average" and no dense layer the last unit reads nothing else."""
+    (model,) = make_models("average", 1)
+    predictor = Predictor(convert_ensemble([Served(model=model, temperature=1.5)]))
+    image = np.random.default_rng(2).integers(0, 256, (40, 40, 1)).astype(np.uint8)
+    examined = predictor.examine(image)
+    kernel, bias = model.get_layer(LOGIT).get_weights()
+    logit = (examined.features @ kernel[:, 0] + bias[0]) / 1.5
+    assert examined.probability == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
+
+
+def test_the_features_of_an_ensemble_are_those_of_its_members_one_after_the_other():
+    models = make_models("average", 3)
+    predictor = Predictor(convert_ensemble([Served(model=model) for model in models]))
+    image = np.random.default_rng(3).integers(0, 256, (40, 40, 1)).astype(np.uint8)
+    expected = np.concatenate([pool_with_keras(model, image) for model in models])
+    features = predictor.examine(image).features
+    np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_transfer_network_gives_its_features_too():
+    keras.utils.set_random_seed(5)
+    model = build_model(
+        ModelConfig(image_size_px=32, channels=1, network="transfer", head="average", dense_units=0)
+    )
+    predictor = Predictor(convert_ensemble([Served(model=model)]))
+    image = np.random.default_rng(4).integers(0, 256, (32, 32, 1)).astype(np.uint8)
+    expected = pool_with_keras(model, image)
+    features = predictor.examine(image).features
+    np.testing.assert_allclose(features, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_one_feature_alone_is_not_taken_for_the_probability():
+    model = build_model(ModelConfig(image_size_px=16, channels=1, filters=(1,), head="average"))
+    predictor = Predictor(convert_ensemble([Served(model=model)]))
+    examined = predictor.examine(np.full((16, 16, 1), 200, np.uint8))
+    assert examined.features.shape == (1,)
+    assert 0 < examined.probability < 1
+    assert examined.saliency.ndim == 2
+
+
+def convert_without_features(model):
+    """A serving model as earlier versions wrote it."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 40, 40, 1), tf.float32, "image")])
+    def serve(image):
+        return {"probability": model(image)[0], "saliency": tf.reduce_mean(image, -1)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", serve)
+    with tempfile.TemporaryDirectory() as directory:
+        archive.write_out(directory, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(directory)
+        converter.experimental_enable_resource_variables = False
+        return bytes(converter.convert())
+
+
+def test_a_file_of_an_earlier_version_predicts_without_features():
+    (model,) = make_models("average", 1)
+    image = np.random.default_rng(4).integers(0, 256, (40, 40, 1)).astype(np.uint8)
+    examined = Predictor(convert_without_features(model)).examine(image)
+    assert examined.features is None
+    assert examined.probability == pytest.approx(explain_with_keras(model, image)[0], abs=1e-5)
+    np.testing.assert_allclose(examined.saliency, image[..., 0])
 
 
 def make_models(head, num_models, policy="float32"):

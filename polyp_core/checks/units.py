@@ -1,0 +1,53 @@
+"""Numbers by image and, where patients are known, by patient."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polyp_core.metrics import Metric, estimate_auc, pool_patients
+
+_Z = 1.959964
+_T = {1: 12.706, 2: 4.303}  # Student's quantile where the series below is too rough
+
+
+def split_units(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The label, the columns and the group of each image and, where known, of each patient."""
+    units = {"image": pd.concat([table["label"], table[list(columns)], table["group"]], axis=1)}
+    pooled = [pool_patients(table.assign(probability=table[name])) for name in columns]
+    known = [patients for patients in pooled if patients is not None]
+    if known:
+        parts = [patients["probability"] for patients in known]
+        units["patient"] = pd.concat([known[0]["label"], *parts, known[0]["group"]], axis=1)
+        units["patient"].columns = units["image"].columns
+    return units
+
+
+def describe_auc(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    return to_plain(estimate_auc(labels, probabilities), "All of these are of one class.")
+
+
+def estimate_mean(values: pd.Series, least: float = 0.0) -> Metric:
+    """A mean with Student's interval, within the bounds `least` and 1 that every value keeps to.
+
+    References: the quantile by Abramowitz and Stegun, Handbook of Mathematical Functions (1964),
+    26.7.5.
+    """
+    n = len(values)
+    if n == 0:
+        return Metric(None, None, None, 0)
+    mean = float(values.mean())
+    if n == 1:
+        return Metric(mean, least, 1.0, 1)
+    v, z = n - 1, _Z
+    series = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    series += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    reach = _T.get(v, series) * float(values.std(ddof=1)) / np.sqrt(n)
+    return Metric(mean, max(least, float(mean - reach)), min(1.0, float(mean + reach)), n)
+
+
+def to_plain(metric: Metric, reason: str) -> dict[str, Any]:
+    plain = asdict(metric)
+    return plain | {"reason": reason} if metric.value is None else plain

@@ -1,0 +1,146 @@
+"""What people say of single images: "label wrong", and a note. Kept beside the predictions.
+
+reviews.json     written by whoever looks at the mistakes
+reviews.lock     held for the moment of a change, so that two visitors do not lose each other's
+reviews.damaged.json     what could not be read when the next change was written
+
+Nothing else reads them: a mark changes neither the images nor any number.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from polyp_core.errors import RunError
+from polyp_core.files import write_atomically
+
+MAX_NOTE = 2_000  # characters
+COLUMNS = ["path", "frame", "label", "probability", "mark", "note"]
+_FILE, _LOCK, _DAMAGED = "reviews.json", "reviews.lock", "reviews.damaged.json"
+_WAIT_S = 10.0
+_MAX_BYTES = 100 * 2**20
+_MARKS = {False: "", True: "label wrong"}
+Key = tuple[str, int]  # path and frame, as in the index beside which the reviews lie
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """What was said of one image.
+
+    Attributes:
+        is_label_wrong: Whether somebody holds its label for wrong.
+        note: At most `MAX_NOTE` characters.
+    """
+
+    is_label_wrong: bool = False
+    note: str = ""
+
+
+def read_reviews(directory: Path) -> dict[Key, Review]:
+    """Every image that was marked or noted; what is missing or damaged is passed over."""
+    return _parse(_load(directory / _FILE))
+
+
+def change_review(
+    directory: Path,
+    key: Key,
+    *,
+    is_label_wrong: bool | None = None,
+    note: str | None = None,
+) -> Review:
+    """Change what is said of one image and leave everything else as others have written it.
+
+    Args:
+        directory: Of the run, study or evaluation that the predictions are of; made if it is not
+            there.
+        key: Path and frame of the image.
+        is_label_wrong: None leaves it as it is.
+        note: None leaves it as it is; spaces at its ends go, and what is over `MAX_NOTE`.
+
+    Returns:
+        What is said of it now.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    path = directory / _FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / _LOCK, timeout=_WAIT_S):
+            values = _load(path)
+            if values is None and path.exists():  # what it held is not thrown away
+                os.replace(path, directory / _DAMAGED)
+            reviews = _parse(values)
+            review = reviews.pop(key, Review())
+            if is_label_wrong is not None:
+                review = replace(review, is_label_wrong=bool(is_label_wrong))
+            if note is not None:
+                review = replace(review, note=note.strip()[:MAX_NOTE].rstrip())
+            if review != Review():
+                reviews[key] = review
+            write_atomically(path, _write(reviews))
+    except (OSError, Timeout) as error:
+        reason = "another change takes too long" if isinstance(error, Timeout) else error.strerror
+        raise RunError(
+            f"The mark cannot be written to '{path}' ({reason}). Expected a folder that may be "
+            "written to. Check its rights and the room on the disk, then mark the image again."
+        ) from error
+    return review
+
+
+def tabulate_reviews(predictions: pd.DataFrame, reviews: Mapping[Key, Review]) -> pd.DataFrame:
+    """One row a marked or noted image, ready for a CSV.
+
+    Args:
+        predictions: Columns `path`, `frame`, `label`, `probability`.
+        reviews: As `read_reviews` gives them; of images that are not predicted here none is taken.
+
+    Returns:
+        `path`, `frame`, `label` (0 or 1), `probability`, `mark` ("label wrong" or ""), `note`.
+    """
+    keys = list(zip(predictions["path"], predictions["frame"], strict=True))
+    is_reviewed = [key in reviews for key in keys]
+    said = [reviews[key] for key in keys if key in reviews]
+    return predictions.loc[is_reviewed, COLUMNS[:4]].assign(
+        mark=[_MARKS[review.is_label_wrong] for review in said],
+        note=[review.note for review in said],
+    )
+
+
+def _load(path: Path) -> list[Any] | None:
+    """The list in the file; None if it is missing or damaged."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return None
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return list(values["reviews"]) if isinstance(values["reviews"], list) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _parse(values: list[Any] | None) -> dict[Key, Review]:
+    reviews = {}
+    for value in values or []:
+        try:
+            key = str(value["path"]), int(value["frame"])
+            note = str(value.get("note", ""))[:MAX_NOTE]
+            review = Review(is_label_wrong=value.get("is_label_wrong") is True, note=note)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            continue
+        if review != Review():
+            reviews[key] = review
+    return reviews
+
+
+def _write(reviews: Mapping[Key, Review]) -> str:
+    rows = [
+        {"path": path, "frame": frame, **vars(review)}
+        for (path, frame), review in sorted(reviews.items())
+    ]
+    return json.dumps({"reviews": rows}, indent=1, ensure_ascii=False)
