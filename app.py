@@ -5,6 +5,7 @@ import streamlit as st
 
 import ui
 from polyp_core import words, workspace
+from polyp_core.decision import read_worth
 from polyp_core.prediction import draw_overlay
 from polyp_core.runs import Run
 from ui import charts
@@ -21,7 +22,7 @@ def crop(picture: np.ndarray) -> np.ndarray:
 
 def say_accuracy(run: Run) -> str:
     """Such as "84 % (76–90)"."""
-    metrics = run.read_metrics()
+    metrics = read_worth(run)
     return words.say_percent(words.get_main_level(metrics)[0]["accuracy"]) if metrics else ""
 
 
@@ -68,6 +69,12 @@ with cards, st.container(border=True, height="stretch"):
     figure = charts.draw_small_curve((active or best).read_history(), is_dark=ui.is_dark())
     st.plotly_chart(figure, config=ui.CHART, alt="Validation accuracy by epoch")
     st.space("stretch")
+    st.page_link(
+        "pages/results.py",
+        label="Look at the results",
+        icon=":material/monitoring:",
+        query_params={"run": "demo" if best == workspace.DEMO_RUN else best.name},
+    )
     st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
 
 with cards, st.container(border=True, height="stretch"):

@@ -52,12 +52,11 @@ def classify_all(
     run: Run, images: list[tuple[str, bytes]]
 ) -> list[tuple[str, Prediction | ImageError]]:
     """Every image's prediction, or the error that says why there is none."""
-    sha256 = str(run.read_serving().get("sha256"))
     bar = st.progress(0.0, text="Classifying …") if len(images) > PER_PAGE else None
     results: list[tuple[str, Prediction | ImageError]] = []
     for number, (name, data) in enumerate(images, start=1):
         try:
-            results.append((name, ui.classify(str(run.directory), sha256, data, name)))
+            results.append((name, ui.classify(run, data, name)))
         except ImageError as error:
             results.append((name, error))
         if bar is not None:
@@ -138,10 +137,15 @@ def show_prediction(
         st.caption(f"{legend} {ui.escape(direction)}")
     with answer_column:
         st.caption(ui.escape(name))
-        st.subheader(
-            ui.escape(prediction.class_name[:1].upper() + prediction.class_name[1:]), anchor=False
-        )
+        name = prediction.class_name[:1].upper() + prediction.class_name[1:]
+        st.subheader(ui.escape(name) if prediction.is_sure else "Not sure", anchor=False)
         st.write(f"Probability of {ui.escape(positive)}: **{say_probability(prediction)}**")
+        if not prediction.is_sure and classifier.band is not None:
+            low, high = classifier.band.low, classifier.band.high
+            st.caption(
+                f":material/contact_support: Show it to a person. Between {low:.0%} and {high:.0%} "
+                "this model is to give no answer, as was set on the results page."
+            )
         figure = charts.draw_probability(
             prediction.probability,
             classifier.threshold,
@@ -164,12 +168,14 @@ def write_csv(results: list[tuple[str, Prediction | ImageError]], classifier: Cl
     """The table of all results."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["file", "class", f"probability of {classifier.class_names[1]}", "error"])
+    positive = classifier.class_names[1]
+    writer.writerow(["file", "class", f"probability of {positive}", "sure", "error"])
     for name, result in results:
         if isinstance(result, ImageError):
-            writer.writerow([name, "", "", str(result)])
+            writer.writerow([name, "", "", "", str(result)])
         else:
-            writer.writerow([name, result.class_name, f"{result.probability:.4f}", ""])
+            is_sure = "yes" if result.is_sure else "no"
+            writer.writerow([name, result.class_name, f"{result.probability:.4f}", is_sure, ""])
     return text.getvalue()
 
 

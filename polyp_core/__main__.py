@@ -21,6 +21,7 @@ from polyp_core.run_commands import show_progress
 from polyp_core.workspace import find_run, get_cache_dir
 
 _SHOWN_FILES = 10
+_PREDICTED = ("path", "class", "probability", "sure", "error")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,25 +128,26 @@ def _predict(options: argparse.Namespace) -> int:
     with show_progress("Predicting") as progress:
         paths = _list_images(options.path)
         for number, path in enumerate(paths, start=1):
-            row: dict[str, Any] = {"path": str(path), "class": None, "probability": None}
+            row: dict[str, Any] = dict.fromkeys(_PREDICTED) | {"path": str(path)}
             try:
                 prediction = classifier.classify(path)
                 row |= {"class": prediction.class_name, "probability": prediction.probability}
-                row["error"] = None
+                row |= {"sure": prediction.is_sure, "error": None}
             except ImageError as error:
                 row["error"] = str(error)
             rows.append(row)
             progress(number, len(paths))
     if options.csv:
         with options.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["path", "class", "probability", "error"])
+            writer = csv.DictWriter(file, _PREDICTED)
             writer.writeheader()
             writer.writerows(rows)
     if options.json:
         print(json.dumps({"positive_class": positive, "predictions": rows}, indent=1))
     elif not options.csv:
         for row in rows:
-            said = row["error"] or f"{row['class']}  (probability of {positive} "
+            doubt = "" if row["sure"] or row["error"] else "not sure, perhaps "
+            said = row["error"] or f"{doubt}{row['class']}  (probability of {positive} "
             print(f"{row['path']}: {said}" + ("" if row["error"] else f"{row['probability']:.3f})"))
     return int(any(row["error"] for row in rows))
 

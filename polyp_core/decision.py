@@ -9,9 +9,10 @@ from typing import Any
 
 from polyp_core.errors import ConfigError
 from polyp_core.evidence.goals import Band, Decision, Goal
+from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
 
-__all__ = ["Band", "Decision", "Goal", "read_decision", "write_decision"]
+__all__ = ["Band", "Decision", "Goal", "read_decision", "read_worth", "write_decision"]
 
 _FILE = "decision.json"
 
@@ -35,6 +36,23 @@ def write_decision(run: Run, decision: Decision) -> None:
         OSError: If the folder cannot be written.
     """
     run.write_json(_FILE, {"model": run.read_serving().get("sha256"), **decision.to_dict()})
+
+
+def read_worth(run: Run) -> dict[str, Any] | None:
+    """The numbers of metrics.json, those of validation at the threshold that is in use now.
+
+    None before the run is evaluated. Where its predictions are gone the numbers are those that
+    were written, and "threshold" says at which threshold.
+    """
+    metrics, threshold = run.read_metrics(), read_decision(run).threshold
+    if metrics is None or metrics.get("threshold") == threshold:
+        return metrics
+    try:
+        predictions = run.read_predictions()
+    except (OSError, ValueError):
+        return metrics
+    own = predictions[predictions["split"] != "test"]
+    return {**metrics, "threshold": threshold, **evaluate_predictions(own, threshold)}
 
 
 def _get_default(run: Run) -> Decision:

@@ -1,5 +1,6 @@
 """A trained run and images become predictions, features and numbers with intervals."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,14 +73,19 @@ def find_tested(run: Run, folder: str) -> Sources:
 
     Raises:
         DatasetError: If it is not there, in no known layout, or of other classes than the run.
+            Case and what stands between words make no other class: "Non_calcified" is fine.
     """
     sources, expected = find_sources(folder, needs_train=False), run.read_class_names()
-    if sources.class_names != sorted(expected):
+    if sorted(map(_simplify, sources.class_names)) != sorted(map(_simplify, expected)):
         raise DatasetError(
             f"The classes of '{folder}' are {', '.join(sources.class_names)}. Expected those of "
             f"run '{run.name}': {', '.join(expected)}. Rename the folders, if they mean the same."
         )
     return sources
+
+
+def _simplify(class_name: str) -> str:
+    return re.sub(r"[\W_]+", " ", class_name.casefold()).strip()
 
 
 def find_unseen(
@@ -106,8 +112,9 @@ def find_unseen(
     """
     class_names = run.read_class_names()
     pattern = run.read_config().data.group_pattern if group_pattern is None else group_pattern
-    find_tested(run, folder)
-    data = DataConfig(folder=folder, positive_class=class_names[1], group_pattern=pattern)
+    named = {_simplify(name): name for name in find_tested(run, folder).class_names}
+    positive_class = named[_simplify(class_names[1])]
+    data = DataConfig(folder=folder, positive_class=positive_class, group_pattern=pattern)
     index = read_index(data, on_progress, is_for_testing=True, cache_dir=cache_dir)
     own = run.read_index()
     trained_on = own.select("train")
@@ -120,7 +127,7 @@ def find_unseen(
     known = rows["group"].isin(trained_on["group"]) & (rows["group"] != "")
     validated_on = own.select("validation")["sha256"]
     return Unseen(
-        index=replace(index, images=rows.reset_index(drop=True)),
+        index=replace(index, images=rows.reset_index(drop=True), class_names=class_names),
         counts={
             "num_images": len(rows),
             "num_training_images_left_out": len(index.images) - len(rows),

@@ -4,7 +4,7 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -153,10 +153,16 @@ class Classifier:
             picture=picture.pixels,
             box=box,
             probability=probability,
-            class_name=self.class_names[int(probability >= self.threshold)],
             saliency=np.clip(saliency / self.saliency_scale, -1, 1),
-            is_sure=self.band is None or not self.band.holds(probability),
+            **self.decide(probability),
         )
+
+    def decide(self, probability: float) -> dict[str, Any]:
+        """What follows from a probability: the `class_name` and `is_sure` of a prediction."""
+        return {
+            "class_name": self.class_names[int(probability >= self.threshold)],
+            "is_sure": self.band is None or not self.band.holds(probability),
+        }
 
 
 def load_classifier(run: Run) -> Classifier:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,15 @@ def write_classes(folder: Path, num_patients: int = 10, images_each: int = 2) ->
                 seed=patient * 100 + image,
             )
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_workspace_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same for what several tests share, whose worker would wait behind the user's runs."""
+    folder = tmp_path_factory.mktemp("shared-workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYP_WORKSPACE", str(folder))
+        yield folder
 
 
 @pytest.fixture(autouse=True)

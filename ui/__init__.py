@@ -4,6 +4,7 @@ from ui.charts import PLAIN as CHART
 from ui.draft import fit_draft, get_data_config
 from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
+from ui.learning_chart import show_learning_curve
 from ui.link import read_link, write_link
 from ui.pictures import get_class_colours, is_dark, show_image
 from ui.queue_view import is_listed, list_active_runs, watch_queue
@@ -19,6 +20,16 @@ from ui.readers import (
     read_picture,
 )
 from ui.region import outline, show_region
+from ui.results_checks import show_checks
+from ui.results_curves import show_figures, show_more_curves
+from ui.results_external import show_external
+from ui.results_gallery import show_gallery
+from ui.results_head import choose_judged, show_head
+from ui.results_link import write_link as write_results_link
+from ui.results_numbers import show_numbers
+from ui.results_pairs import show_pairs
+from ui.results_slices import show_slices
+from ui.results_threshold import show_threshold
 from ui.run_table import show_runs
 from ui.run_view import show_run
 from ui.samples import GRID_SIZES, VIEWS, show_augmentation
@@ -32,6 +43,7 @@ __all__ = [
     "GRID_SIZES",
     "VIEWS",
     "begin_page",
+    "choose_judged",
     "classify",
     "draw_demo_data",
     "errors",
@@ -53,23 +65,35 @@ __all__ = [
     "read_link",
     "read_picture",
     "show_augmentation",
+    "show_checks",
     "show_clean_split",
     "show_counts",
     "show_credentials",
+    "show_external",
+    "show_figures",
     "show_findings",
     "show_form",
+    "show_gallery",
+    "show_head",
     "show_image",
+    "show_learning_curve",
+    "show_more_curves",
     "show_notice",
+    "show_numbers",
+    "show_pairs",
     "show_problem",
     "show_region",
-    "show_runs",
     "show_run",
+    "show_runs",
+    "show_slices",
     "show_source_choice",
     "show_studies",
     "show_study_form",
+    "show_threshold",
     "show_verdict",
     "take_next_source",
     "take_settings",
     "watch_queue",
     "write_link",
+    "write_results_link",
 ]

@@ -141,10 +141,13 @@ def draw_probability(
         showlegend=False,
         margin={"l": 16, "r": 20, "t": 0, "b": 24},
     )
+    # An end gives way to a threshold beside it.
+    ends = [(end, name) for end, name in ((0, "0 %"), (1, "100 %")) if abs(end - threshold) > 0.25]
+    ticks = [(threshold, f"{threshold:.0%} decides"), *ends]
     figure.update_xaxes(
         range=[0, 1],
-        tickvals=[0, threshold, 1],
-        ticktext=["0 %", f"{threshold:.0%} decides", "100 %"],
+        tickvals=[place for place, _ in ticks],
+        ticktext=[name for _, name in ticks],
         showgrid=False,
         ticklabeloverflow="allow",
     )
@@ -155,6 +158,12 @@ def draw_probability(
 def get_line_colours(is_dark: bool) -> tuple[str, str]:
     """The accent (validation) and a grey (training); never a class colour."""
     return ("#2FA898", "#9A9A9A") if is_dark else ("#00776A", "#8A8A8A")
+
+
+def fade(colour: str, opacity: float) -> str:
+    """A colour such as "#0072B2", so that what lies below shines through."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def get_layout(is_dark: bool) -> dict[str, object]:

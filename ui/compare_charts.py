@@ -17,6 +17,7 @@ from ui.charts import PLAIN, get_layout
 from ui.draft import say_value
 from ui.pictures import is_dark
 from ui.readers import name_run
+from ui.results_candidates import MAX_OTHERS, compare_next
 from ui.words import escape
 
 MAX_COMPARED = 6
@@ -51,6 +52,7 @@ def show_comparison(runs: Sequence[Run], on_close: Callable[[], None]) -> None:
     labels = _label_runs(runs)
     _show_worth(runs, labels)
     _judge_images(runs)
+    _offer_tests(runs)
     histories = [run.read_history() for run in runs]
     grid = st.grid(3, min_column_width=210)
     for column, title, form in _CURVES:
@@ -190,6 +192,19 @@ def _judge_images(runs: Sequence[Run]) -> None:
         f"{words.say_number(num_all, 'image')} in all, {num_common} are in every run's validation.",
         icon=":material/warning:",
     )
+
+
+def _offer_tests(runs: Sequence[Run]) -> None:
+    """The way to the results page, which compares what was predicted."""
+    judged = [run for run in runs if run.path("predictions.csv").is_file()][: MAX_OTHERS + 1]
+    if len(judged) > 1 and st.button(
+        "Test whether they differ by more than chance", icon=":material/compare_arrows:",
+        key="runs tests", type="tertiary",
+        help="On the results page: paired tests on the images that all judged, ROC curves over "
+        "each other, and the images on which they disagree.",
+    ):  # fmt: skip
+        compare_next(judged)
+        st.switch_page("pages/results.py")
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

@@ -9,6 +9,7 @@ import streamlit as st
 from PIL import Image
 
 from polyp_core import queueing, words, workspace
+from polyp_core.decision import read_worth
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
 from ui.readers import name_run
@@ -18,6 +19,7 @@ PAGES = (
     ("app.py", "Home", ":material/home:"),
     ("pages/data.py", "Data", ":material/imagesmode:"),
     ("pages/train.py", "Train", ":material/model_training:"),
+    ("pages/results.py", "Results", ":material/monitoring:"),
     ("pages/predict.py", "Predict", ":material/center_focus_strong:"),
 )
 NOTICE = "For research and teaching, not for diagnosis."
@@ -75,8 +77,8 @@ def show_notice() -> None:
 
 
 def show_credentials(run: Run) -> None:
-    """What a model's validation was, in one sentence."""
-    metrics = run.read_metrics()
+    """What a model's validation was at the threshold in use, in one sentence."""
+    metrics = read_worth(run)
     if metrics is not None:
         level, unit = words.get_main_level(metrics)
         st.caption(

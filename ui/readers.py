@@ -16,6 +16,7 @@ from polyp_core import workspace
 from polyp_core.audit import Audit, audit_index
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, fingerprint_folder, read_index
+from polyp_core.decision import read_decision
 from polyp_core.images import Picture, crop_picture, decode_picture, fit_image
 from polyp_core.prediction import Classifier, Prediction, load_classifier
 from polyp_core.queueing import list_active_runs
@@ -155,25 +156,36 @@ def draw_demo_data() -> None:
 
 
 def open_classifier(run: Run) -> Classifier:
-    """A run's classifier, loaded once for all sessions.
+    """A run's classifier, loaded once for all sessions, with the threshold that is in use now.
 
     Raises:
         ModelError: As `prediction.load_classifier`.
     """
-    return _load_classifier(str(run.directory), str(run.read_serving().get("sha256")))
+    loaded = _load_classifier(str(run.directory), str(run.read_serving().get("sha256")))
+    decision = read_decision(run)
+    return replace(loaded, threshold=decision.threshold, band=decision.band)
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
+@st.cache_resource(max_entries=10, show_spinner=False)  # a study has a model a fold
 def _load_classifier(directory: str, sha256: str) -> Classifier:
     return load_classifier(Run(Path(directory)))
 
 
-@st.cache_data(max_entries=100, show_spinner=False, scope="session")
-def classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction:
+def classify(run: Run, data: bytes, name: str) -> Prediction:
     """One upload's prediction, its picture made small enough for the page.
 
     Kept for the session, so that choosing a page or a model back costs nothing.
+
+    Raises:
+        ImageError: If it cannot be read.
     """
+    sha256 = str(run.read_serving().get("sha256"))
+    prediction = _classify(str(run.directory), sha256, data, name)
+    return replace(prediction, **open_classifier(run).decide(prediction.probability))
+
+
+@st.cache_data(max_entries=100, show_spinner=False, scope="session")
+def _classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction:
     prediction = _load_classifier(directory, sha256).classify(data, name)
     picture = shrink(prediction.picture)
     factor = len(picture) / len(prediction.picture)

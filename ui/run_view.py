@@ -193,9 +193,14 @@ def _show_outcome(
         if "calibration" in metrics:  # runs of older versions have none
             st.caption(_say_calibration(metrics["calibration"]))
         show_notice()
-        if st.button("Classify images with it", icon=":material/arrow_forward:"):
-            st.session_state["run to predict with"] = str(run.directory.absolute())
-            st.switch_page("pages/predict.py")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(
+                "pages/results.py", label="See the results", icon=":material/monitoring:",
+                query_params={"run": run.name},
+            )  # fmt: skip
+            if st.button("Classify images with it", icon=":material/arrow_forward:"):
+                st.session_state["run to predict with"] = str(run.directory.absolute())
+                st.switch_page("pages/predict.py")
     elif state == "failed":
         show_problem(str(status["message"]))
     elif state in _ENDED:

@@ -1,6 +1,6 @@
 """Studies on the screen: the same training over folds and seeds, and what they say together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,18 @@ from polyp_core.dataset import Index
 from polyp_core.recipe import FEW_IMAGES
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES
 from polyp_core.study import Study, list_studies
-from polyp_core.study_jobs import list_changes, resume_study, start_study, stop_study
+from polyp_core.study_jobs import (
+    LEARNING_CURVE,
+    list_changes,
+    resume_study,
+    start_study,
+    stop_study,
+)
 from ui import charts, training_charts
 from ui.cost import say_cost
 from ui.draft import find_draft
 from ui.frame import errors, show_notice, show_problem, toast_next
+from ui.learning_chart import show_learning_curve
 from ui.pictures import is_dark
 from ui.run_pictures import find_majority
 from ui.words import escape, name_settings
@@ -72,16 +79,23 @@ def _show_study_form(index: Index, audit: Audit, *, is_small: bool) -> None:
             help="How often each fold is trained, with other first weights. 3 shows how much is "
             "chance. From 1 to 20.",
         )  # fmt: skip
-        (draft, problem), num_members = find_draft(), num_folds * num_seeds
+        draft, problem = find_draft()
         if not (1 <= num_folds <= 20 and 1 <= num_seeds <= 20):
             problem = "Folds and seeds go from 1 to 20."
+        with_curve = st.toggle(
+            "Also with fewer images (learning curve)", key="study learning curve",
+            help="Each fold and seed is trained again on 25, 50 and 75 % of its training images, "
+            "whole patients at a time, to tell what more images would give. All settings stay the "
+            "same, so fewer images also mean fewer steps. The study's own numbers do not change.",
+        )  # fmt: skip
+        shares = LEARNING_CURVE if with_curve else (1.0,)
         if st.button(
             "Start the study", icon=":material/grid_view:", key="start study",
-            disabled=bool(problem) or num_members < 2,
+            disabled=bool(problem) or num_folds * num_seeds * len(shares) < 2,
         ):  # fmt: skip
             study = start_study(
                 draft, index, workspace.get_studies_dir(), num_folds=num_folds,
-                num_seeds=num_seeds, pairs=audit.pairs,
+                num_seeds=num_seeds, shares=shares, pairs=audit.pairs,
             )  # fmt: skip
             st.session_state["study"] = study.name
             toast_next(
@@ -90,7 +104,7 @@ def _show_study_form(index: Index, audit: Audit, *, is_small: bool) -> None:
             st.rerun()
         st.caption(
             f":red[{escape(name_settings(problem))}]" if problem
-            else _say_cost(draft, index, num_members, num_folds)
+            else _say_cost(draft, index, num_folds, num_seeds, shares)
         )  # fmt: skip
 
 
@@ -119,12 +133,15 @@ def show_studies() -> None:
         st.fragment(_show_study, run_every=1.5 if is_live else None)(study, is_live)
 
 
-def _say_cost(draft: RunConfig, index: Index, num_members: int, num_folds: int) -> str:
+def _say_cost(
+    draft: RunConfig, index: Index, num_folds: int, num_seeds: int, shares: Sequence[float]
+) -> str:
     """Such as "5 runs, about 4 min on two cores", where the pace is known."""
     num_images = len(index.images) if num_folds > 1 else len(index.select("train"))
-    share = 1 - 1 / num_folds if num_folds > 1 else 1.0
-    cost = say_cost(draft, num_images * share, num_members)
-    return f"{words.say_number(num_members, 'run')}{cost}"
+    part = 1 - 1 / num_folds if num_folds > 1 else 1.0
+    num_runs = num_folds * num_seeds * len(shares)
+    cost = say_cost(draft, num_images * part * sum(shares) / len(shares), num_runs)
+    return f"{words.say_number(num_runs, 'run')}{cost}"
 
 
 def _show_study(study: Study, is_live: bool) -> None:
@@ -152,10 +169,10 @@ def _show_head(
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{escape(study.name)}**", width="content")
         st.badge(status["state"].capitalize(), color="primary" if is_live else "gray")
-        folds, seeds = plan["num_folds"], len(plan["seeds"])
+        counts = [(plan["num_folds"], "fold"), (len(plan["seeds"]), "seed")]
+        counts += [(len(plan["shares"]), "share")] if len(plan["shares"]) > 1 else []
         st.caption(
-            f"{words.say_number(folds, 'fold')}, {words.say_number(seeds, 'seed')}",
-            width="content",
+            ", ".join(words.say_number(number, noun) for number, noun in counts), width="content"
         )
         st.space("stretch")
         if is_live and st.button("Stop", icon=":material/stop:", key=f"stop study {study.name}"):
@@ -197,10 +214,12 @@ def _resume(study: Study, *, accept_changes: bool = False) -> None:
 
 def _show_members(study: Study) -> None:
     histories = [member.run.read_history() for member in study.members]
+    whole = histories[: len(study.whole_members)]  # these come first
     metrics = study.read_metrics()
     if metrics is not None:
         _show_numbers(metrics)
-    _show_curves(study, [history for history in histories if not history.empty])
+    show_learning_curve(study)
+    _show_curves(study, [history for history in whole if not history.empty])
     table = _tabulate(study.read_members(histories))
     st.dataframe(table, hide_index=True, key=f"members {study.name}")
 
@@ -217,6 +236,10 @@ def _show_outcome(study: Study, state: str) -> None:
         predictions = study.files.path("predictions.csv").read_bytes()
     except OSError:  # none yet
         return
+    st.page_link(
+        "pages/results.py", label="See the results", icon=":material/monitoring:",
+        query_params={"study": study.name},
+    )  # fmt: skip
     st.download_button(
         "Download predictions", predictions, f"{study.name}-predictions.csv", "text/csv",
         icon=":material/download:", on_click="ignore", key=f"predictions {study.name}",
@@ -284,10 +307,12 @@ def _show_curves(study: Study, histories: list[pd.DataFrame]) -> None:
 
 
 def _tabulate(members: pd.DataFrame) -> pd.DataFrame:
-    rows = []
+    rows, has_shares = [], (members["share"] < 1).any()
     for row in members.to_dict("records"):
-        said = {"Fold": row["fold"], "Seed": row["seed"], "State": row["state"].capitalize(),
-                "Epochs": row["epochs"]}  # fmt: skip
+        said = {"Fold": row["fold"], "Seed": row["seed"]}
+        if has_shares:
+            said["Trained on"] = f"{round(100 * row['share'])} %"
+        said |= {"State": row["state"].capitalize(), "Epochs": row["epochs"]}
         for name in _NUMBERS:
             values = {key: row[f"{name}_{key}"] for key in ("low", "high", "n")}
             is_known = pd.notna(row[name])

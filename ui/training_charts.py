@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from polyp_core.config import TrainingConfig
 from polyp_core.schedules import compute_rate, count_plateaus
-from ui.charts import get_layout, get_line_colours
+from ui.charts import fade, get_layout, get_line_colours
 
 _MAX_POINTS = 800  # more cannot be told apart, and the browser draws them every second
 
@@ -108,7 +108,7 @@ def draw_confusion(
             stackgroup="images",
             mode="lines",
             line={"width": 0.5, "color": colour, "shape": "hvh"},
-            fillcolor=_fade(colour, 0.85 if is_right else 0.25),
+            fillcolor=fade(colour, 0.85 if is_right else 0.25),
             hovertemplate=f"epoch %{{x}}: %{{y}} {name}<extra></extra>",
         )
     figure.update_layout(
@@ -223,11 +223,6 @@ def _preview_rate(settings: TrainingConfig, progress: float) -> float:
     return compute_rate(settings, progress, worst)
 
 
-def _fade(colour: str, opacity: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
-
-
 def draw_band(
     histories: list[pd.DataFrame],
     name: str,
@@ -255,7 +250,7 @@ def draw_band(
     edges = [*(mean + spread), *(mean - spread)[::-1]]
     figure.add_scatter(
         x=[*table.index, *table.index[::-1]], y=edges, fill="toself", mode="none",
-        fillcolor=_fade(accent, 0.2), hoverinfo="skip",
+        fillcolor=fade(accent, 0.2), hoverinfo="skip",
     )  # fmt: skip
     for _, curve in table.items():
         figure.add_scatter(

@@ -78,6 +78,7 @@ def test_predict_gives_a_row_for_every_file_and_the_error_for_a_bad_one(finished
     assert len(predictions) == 21
     assert [Path(p["path"]).name for p in predictions if p["error"]] == ["bad.png"]
     assert all(0 <= p["probability"] <= 1 for p in predictions[:20])
+    assert [p["sure"] for p in predictions] == [True] * 20 + [None]
     with table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == [p["path"] for p in predictions]

@@ -1,10 +1,12 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
-from polyp_core.decision import Band, Decision, Goal, read_decision, write_decision
+from polyp_core.decision import Band, Decision, Goal, read_decision, read_worth, write_decision
 from polyp_core.evaluation import predict_index
+from polyp_core.metrics import evaluate_predictions
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
 
@@ -104,3 +106,22 @@ def test_the_decision_is_applied_wherever_the_run_answers(copy):
         not middle * 0.999 <= probability <= middle * 1.001 for probability in probabilities
     ]
     assert all(before.classify(index.folder / path).is_sure for path in index.images["path"])
+
+
+def test_a_models_worth_is_told_at_the_threshold_in_use(run):
+    assert read_worth(run) is None
+    predictions = pd.DataFrame({
+        "split": ["validation"] * 4 + ["test"], "group": "", "label": [0, 0, 1, 1, 1],
+        "probability": [0.1, 0.3, 0.3, 0.9, 0.0],
+    })  # fmt: skip
+    run.write_json("metrics.json", {"threshold": 0.5, "note": "kept"}
+                   | evaluate_predictions(predictions[:4], 0.5))  # fmt: skip
+    assert read_worth(run) == run.read_metrics()
+    write_decision(run, Decision(Goal("hand", 0.2), 0.2))
+    assert read_worth(run) == run.read_metrics()  # there is nothing to count anew
+    run.write_table("predictions.csv", predictions)
+    worth = read_worth(run)
+    assert (worth["threshold"], worth["note"]) == (0.2, "kept")
+    assert worth["image"]["sensitivity"]["value"] == 1.0
+    assert worth["image"]["specificity"]["value"] == 0.5
+    assert worth["image"]["accuracy"]["n"] == 4

@@ -71,6 +71,17 @@ def test_a_new_folder_is_tested_whole(finished_run, tmp_path):
     assert set(result["image"]["auc"]) == {"value", "low", "high", "n"}
 
 
+def test_case_and_hyphens_make_no_other_class(finished_run, tmp_path):
+    folder = write_classes(tmp_path / "other")
+    (folder / "calcified").rename(folder / "Calcified")
+    (folder / "non-calcified").rename(folder / "non_calcified")
+    unseen = find_unseen(finished_run, str(folder))
+    assert unseen.index.class_names == ("non-calcified", "calcified")
+    is_calcified = unseen.index.images["path"].str.startswith("Calcified/")
+    assert is_calcified.any()
+    assert (unseen.index.images["label"] == is_calcified).all()
+
+
 def test_other_classes_are_refused(finished_run, tmp_path):
     folder = write_classes(tmp_path / "other")
     (folder / "calcified").rename(folder / "cyst")

@@ -12,11 +12,12 @@ from tests.conftest import list_runs, wait_until, write_classes
 from tests.e2e.conftest import find_stop, open_page, wait_for_rest
 
 pytestmark = pytest.mark.e2e
-NAMES = ("Home", "Data", "Train", "Predict")
+NAMES = ("Home", "Data", "Train", "Results", "Predict")
 PAGES = {
     "": "From your images to a classifier you can trust",
     "data": "Data",
     "train": "Train",
+    "results": "Results",
     "predict": "Predict",
 }
 

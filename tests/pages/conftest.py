@@ -14,6 +14,7 @@ PAGES = {
     "Home": None,
     "Data": "pages/data.py",
     "Train": "pages/train.py",
+    "Results": "pages/results.py",
     "Predict": "pages/predict.py",
 }
 

@@ -10,10 +10,10 @@ def test_a_page_opens_with_its_navigation_and_no_word_of_trouble(open_page, name
     assert not app.error
     assert "Nothing leaves this computer" in read_texts(app)
     links = [link.proto.label for link in app.sidebar.get("page_link")]
-    assert links == ["Home", "Data", "Train", "Predict"]
+    assert links == ["Home", "Data", "Train", "Results", "Predict"]
 
 
-@pytest.mark.parametrize("name", ["Home", "Train", "Predict"])
+@pytest.mark.parametrize("name", ["Home", "Train", "Results", "Predict"])
 def test_the_notice_stands_where_results_are_shown(open_page, own_run, name):
     app = open_page(name, run="own")
     assert "For research and teaching, not for diagnosis." in read_texts(app)
@@ -25,7 +25,7 @@ def test_a_run_that_trains_is_seen_from_every_page(open_page, own_run):
     own_run.write_json("status.json", {"state": "running", "message": "Epoch 2 of 3"})
     queueing.add_ticket(workspace.get_queue_dir(), own_run)
     with FileLock(own_run.path("lock")):
-        for name in ("Home", "Data", "Predict"):
+        for name in ("Home", "Data", "Results", "Predict"):
             assert "**own** is at work. Epoch 2 of 3" in read_texts(open_page(name))
 
 

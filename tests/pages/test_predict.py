@@ -1,5 +1,6 @@
 import pytest
 
+from polyp_core.decision import Band, Decision, Goal, write_decision
 from polyp_core.prediction import load_classifier
 from polyp_core.workspace import DEMO_RUN
 from tests.pages.conftest import read_texts
@@ -76,6 +77,16 @@ def test_an_own_run_can_be_chosen(open_page, own_run, pictures):
     assert app.selectbox(key="model").options == ["own", "Demo model (synthetic images)"]
     app = upload(app, (pictures[0].name, pictures[0].read_bytes()))
     assert "Trained on synthetic images only" not in read_texts(app)
+
+
+def test_within_the_band_the_answer_is_not_sure(open_page, own_run, pictures):
+    write_decision(own_run, Decision(Goal("hand", 0.5), 0.5, Band(0.0, 1.0), 0.01))
+    app = upload(open_page("Predict"), (pictures[0].name, pictures[0].read_bytes()))
+    texts = read_texts(app)
+    assert "Not sure" in texts
+    assert "Between 0% and 100% this model is to give no answer" in texts
+    write_decision(own_run, Decision(Goal("hand", 0.5), 0.5, Band(0.5, 0.5), 0.01))
+    assert "Not sure" not in read_texts(app.run())
 
 
 def test_a_tampered_model_is_a_calm_box(open_page, own_run):

@@ -172,6 +172,7 @@ def test_a_study_that_somebody_has_deleted_is_told(study):
 
 
 def test_every_history_is_read_once_and_predictions_only_when_it_has_ended(study, monkeypatch):
+    monkeypatch.setattr(study_view.st, "page_link", lambda *_, **__: None)  # alone there is none
     num_read, known = Counter(), Run.read_history
     monkeypatch.setattr(
         Run, "read_history", lambda run: (num_read.update([run.name]), known(run))[1]

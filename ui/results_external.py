@@ -1,0 +1,257 @@
+"""A finished model judged on the images of another folder: start, watch, open, delete."""
+
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from polyp_core import words, workspace
+from polyp_core.config import DataConfig
+from polyp_core.dataset import find_group
+from polyp_core.errors import ConfigError, DatasetError, RunError
+from polyp_core.evaluation import find_tested
+from polyp_core.evaluation_jobs import (
+    delete_evaluation,
+    list_evaluations,
+    restart_evaluation,
+    start_evaluation,
+    stop_evaluation,
+)
+from polyp_core.runs import ACTIVE_STATES, Run
+from ui.frame import errors, show_problem, toast_next
+from ui.results_link import KIND
+from ui.results_source import Judged
+from ui.words import escape
+
+_FOLDER, _PATTERN = "results external folder", "results external pattern"
+_NUM_OFFERED = 10
+_LOOK_EVERY_S = 1.0
+_STATES = {"stopped": "Stopped", "interrupted": "Interrupted", "failed": "Failed"}
+_LEFT_OUT = (  # what a count is called, and what it means
+    ("num_training_images_left_out", "image", "left out: the model was trained on {it}."),
+    ("num_unreadable", "file", "left out: {it} cannot be read."),
+    (
+        "num_images_of_training_patients",
+        "image",
+        "counted, but of a patient named as one of training. If it is the same person, the "
+        "result leans to the good side.",
+    ),
+    (
+        "num_validation_images",
+        "image",
+        "counted that the model was validated on: epoch and threshold may have been chosen by "
+        "{it}. For these this is no test.",
+    ),
+)
+
+
+def show_external(judged: Judged) -> None:
+    """A form that starts judging another folder, and what was judged before.
+
+    Args:
+        judged: Whose model; which of its predictions are shown makes no difference.
+    """
+    run = judged.run
+    st.markdown(
+        "Judge this model on images that played no part in making it, such as those of another "
+        "hospital or scanner. That is the test which validation is not. The result is kept with "
+        "the model, apart from its validation, and changes nothing of it."
+    )
+    _show_form(run)
+    evaluations = list_evaluations(run)
+    if not evaluations:
+        st.caption("No other folder was judged yet. What comes out will stand here.")
+        return
+    is_live = any(_is_live(files) for files in evaluations)
+    st.fragment(_show_list, run_every=_LOOK_EVERY_S if is_live else None)(judged, is_live)
+
+
+def list_folders(run: Run) -> list[str]:
+    """Folders on this computer that can be offered: imported ones, and those of other runs.
+
+    The run's own comes last; the model is judged on what it was not trained on there.
+    """
+    own = str(run.read_index().folder)
+    imports = workspace.get_imports_dir()
+    found = [str(path) for path in sorted(imports.iterdir())] if imports.is_dir() else []
+    for other in workspace.list_finished_runs(workspace.get_runs_dir())[:50]:
+        try:
+            found.append(str(other.read_config().data.folder))
+        except RunError:
+            continue
+    if workspace.has_demo_data():
+        found.append(str(workspace.get_demo_data_dir().absolute()))
+    known = [path for path in dict.fromkeys(found) if path != own and Path(path).exists()]
+    return known[:_NUM_OFFERED]
+
+
+def say_left_out(metrics: dict[str, Any]) -> list[str]:
+    """What was left out of an evaluation, and what was counted with a doubt; a sentence each."""
+    said = []
+    for name, noun, meaning in _LEFT_OUT:
+        number = int(metrics.get(name, 0))
+        if name == "num_validation_images" and number == metrics.get("num_images"):
+            said.append("All are images that the model was validated on: this is no test.")
+        elif number:
+            text = meaning.format(it="it" if number == 1 else "them")
+            text = text.replace("them cannot", "they cannot")
+            said.append(f"{number:,} {noun}{'' if number == 1 else 's'} {text}")
+    return said
+
+
+def show_progress(status: dict[str, Any]) -> None:
+    """The bar of a test at work: what it does, and how long that will take."""
+    text = str(status["message"])
+    if status.get("remaining_s"):
+        text += f" · {words.say_duration(status['remaining_s'])} left"
+    total = status.get("images_in_all") or math.inf
+    st.progress(min(1.0, status.get("images_done", 0) / total), text=escape(text))
+
+
+def _show_form(run: Run) -> None:
+    pattern_about = DataConfig.__dataclass_fields__["group_pattern"].metadata
+    own_pattern = run.read_config().data.group_pattern
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        folder = st.selectbox(
+            "Folder or CSV manifest", list_folders(run), key=_FOLDER, index=None, width=420,
+            accept_new_options=True, placeholder="Type a path, or choose a known folder",
+            help="With the model's two classes as folders, or a CSV with the columns path, label "
+            "and group (the patient). A split in it is passed over. Nothing in it is changed.",
+        )  # fmt: skip
+        pattern = st.text_input(
+            pattern_about["label"], own_pattern, key=f"{_PATTERN} {run.directory}", width=240,
+            help=pattern_about["help"], placeholder="as recognised",
+        )  # fmt: skip
+        is_started = st.button(
+            "Start", type="primary", icon=":material/play_arrow:", key="results external start",
+            disabled=not folder,
+        )  # fmt: skip
+    if not folder:
+        return
+    folder = folder.strip(" \"'")
+    with errors():
+        if is_started:
+            start_evaluation(run, folder, group_pattern=pattern)
+            toast_next("Judging has begun; it goes on when you close this page.", "play_arrow")
+            st.rerun()
+        st.caption(_look(run, folder, pattern))
+
+
+@st.cache_data(
+    ttl=10, max_entries=20, show_spinner="Looking at the folder …", hash_funcs={Run: str}
+)
+def _look(run: Run, folder: str, pattern: str) -> str:
+    """What there is to judge, by the names alone.
+
+    Raises:
+        DatasetError: As `find_tested`; or if the pattern finds no patient in a name.
+        ConfigError: If the pattern is no regular expression.
+    """
+    pattern = DataConfig(folder=folder, group_pattern=pattern).group_pattern
+    sources = find_tested(run, folder)
+    files, names = sources.files, " and ".join(map(escape, sources.class_names))
+    said = f"{len(files):,} file{'' if len(files) == 1 else 's'} of {names}"
+    if pattern and sources.manifest is None:
+        groups = [find_group(file.name, pattern) for file in files]
+        if "" in groups:
+            raise DatasetError(
+                f"The patient pattern finds no patient in {groups.count('')} of {len(files)} file "
+                "names. Expected one in every name. Correct the pattern, or leave it empty. "
+                f"Received: {files[groups.index('')].name!r}"
+            )
+        said += f", {words.say_number(len(set(groups)), 'patient')} by the pattern"
+    return f":material/check: {said}. Each is opened when you start."
+
+
+def _show_list(judged: Judged, was_live: bool) -> None:
+    """Each evaluation with what can be done; a full rerun once the last one at work has ended."""
+    with errors():
+        evaluations = list_evaluations(judged.run)
+        if was_live and not any(_is_live(files) for files in evaluations):
+            st.rerun()
+        for files in evaluations:
+            with st.container(border=True, key=f"results external {files.name}"):
+                _show_evaluation(judged, files)
+
+
+def _show_evaluation(judged: Judged, files: Run) -> None:
+    status = files.read_status()
+    state, metrics = status["state"], files.read_metrics()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{escape(files.name)}**", width="content")
+        if state in _STATES:
+            st.badge(_STATES[state], color="red" if state == "failed" else "gray")
+        elif files.name == judged.kind:
+            st.badge("Shown above", icon=":material/visibility:", color="primary")
+        st.space("stretch")
+        act = _show_buttons(judged, files, state)
+    if act is not None:
+        with errors():
+            act(files)
+            st.rerun()
+    if state in ACTIVE_STATES:
+        show_progress(status)
+    elif state == "failed":
+        show_problem(str(status["message"]))
+    elif state == "finished" and metrics is not None:
+        level, unit = words.get_main_level(metrics)
+        st.markdown(
+            f"{words.say_worth(level, unit)}. {words.say_doubt(level, 'look at its images')}"
+        )
+        for sentence in say_left_out(metrics):
+            st.caption(f":material/info: {sentence}")
+    st.caption(_say_origin(files))
+
+
+def _show_buttons(judged: Judged, files: Run, state: str) -> Any:  # noqa: ANN401 - a function of it
+    """What to do, if a button was pressed that needs more than a note in the session."""
+    name = files.name
+    if state in ACTIVE_STATES:
+        is_asked = files.path("stop").exists()
+        is_stopped = st.button(
+            "Stopping …" if is_asked else "Stop", icon=":material/stop:", disabled=is_asked,
+            key=f"results external stop {name}",
+        )  # fmt: skip
+        return stop_evaluation if is_stopped else None
+    if state == "finished":
+        # The choice of predictions is drawn before this, and outside of any fragment.
+        is_opened = st.button(
+            "Open results", icon=":material/visibility:", key=f"results external open {name}",
+            on_click=_open, args=(name,),
+            disabled=name == judged.kind or judged.study is not None,
+            help="Shows these images in everything above: numbers, curves and mistakes."
+            if judged.study is None
+            else "Above, a study shows its own images alone, each judged by members that had not "
+            "seen it.",
+        )  # fmt: skip
+        if is_opened:
+            st.rerun()
+    elif st.button("Start anew", icon=":material/refresh:", key=f"results external again {name}"):
+        return restart_evaluation
+    with st.popover("Delete", icon=":material/delete:"):
+        st.write("The numbers, and marks and notes on its images, go for good. The images stay.")
+        if st.button(
+            "Delete for good", icon=":material/delete:", key=f"results external delete {name}"
+        ):
+            return delete_evaluation
+    return None
+
+
+def _open(name: str) -> None:
+    st.session_state[KIND] = name
+
+
+def _say_origin(files: Run) -> str:
+    """Of which folder it is, and when it was asked for."""
+    try:
+        folder = str(files.read_config().data.folder)
+        asked = datetime.fromtimestamp(files.path("config.json").stat().st_mtime)
+    except (RunError, ConfigError, OSError):
+        return "Its config.json cannot be read."
+    return f"{escape(folder)} · {asked:%-d %b %Y, %H:%M}"
+
+
+def _is_live(files: Run) -> bool:
+    return files.read_status()["state"] in ACTIVE_STATES

@@ -1,0 +1,212 @@
+"""Whose predictions are judged, and the one sentence that says what they are worth."""
+
+from dataclasses import asdict
+
+import streamlit as st
+
+from polyp_core import words
+from polyp_core.decision import Decision
+from polyp_core.errors import RunError
+from polyp_core.metrics import evaluate
+from polyp_core.runs import Run
+from polyp_core.study import Study
+from polyp_core.workspace import DEMO_RUN
+from ui import evidence_charts
+from ui.charts import get_line_colours
+from ui.frame import errors
+from ui.pictures import is_dark
+from ui.readers import draw_demo_data
+from ui.results_evidence import UNITS, Plain, find_majority, read_levels
+from ui.results_link import KIND, LEVEL, SOURCE, take_link
+from ui.results_source import (
+    STUDY,
+    TEST,
+    VALIDATION,
+    Judged,
+    list_kinds,
+    list_sources,
+    name_source,
+    read_judged,
+)
+from ui.words import escape
+
+_KIND_NAMES = {VALIDATION: "Validation", TEST: "Test", STUDY: "All folds"}
+
+
+def choose_judged() -> tuple[Judged, str] | None:
+    """Which predictions are looked at, and whether by "patient" or by "image".
+
+    Returns:
+        None where there are none; then the page has said so.
+    """
+    sources = list_sources()
+    take_link(sources)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        source = _choose_source(sources)
+        place = st.container(horizontal=True, gap="medium", width="content")
+    with errors():
+        kinds = list_kinds(source)
+        if not kinds:
+            _show_empty(source)
+            return None
+        if source == DEMO_RUN:
+            draw_demo_data()
+        with place:
+            kind = _choose_kind(kinds)
+            judged = read_judged(source, kind)
+            unit = _choose_unit(judged)
+        return judged, unit
+    return None
+
+
+def show_head(judged: Judged, unit: str, shown: Decision) -> None:
+    """The main number with n, interval and baseline, on a ruler; and what it does not say."""
+    level = read_levels(judged)[unit]
+    if not len(level.labels):
+        st.info("None of these images can be judged.", icon=":material/info:")
+        return
+    metrics = evaluate(level.labels, level.probabilities, shown.threshold)
+    accuracy = asdict(metrics["accuracy"])
+    majority, label = find_majority(level)
+    n, name = accuracy["n"], judged.class_names[label]
+    low, high = words.round_percent(accuracy["low"]), words.round_percent(accuracy["high"])
+    _, grey = get_line_colours(is_dark())
+    st.header(
+        f"{round(accuracy['value'] * n):,} of {n:,} {UNITS[unit]} right, "
+        f"{words.round_percent(accuracy['value'])} % "
+        f':color[(95 % interval {low} to {high})]{{foreground="{grey}"}}',
+        anchor=False,
+    )
+    st.markdown(
+        f"Always answering **{escape(name)}** would get "
+        f"{words.round_percent(majority['value'])} %. {_say_doubt(accuracy, majority, shown)}"
+    )
+    figure = evidence_charts.draw_worth(accuracy, majority["value"], name, is_dark=is_dark())
+    st.plotly_chart(
+        figure, key="results worth", config={"displayModeBar": False},
+        alt=f"Accuracy {accuracy['value']:.0%}, interval {low} to {high} %, baseline "
+        f"{majority['value']:.0%}",
+    )  # fmt: skip
+    st.caption(_say_standing(judged, unit))
+
+
+def _say_doubt(accuracy: Plain, majority: Plain, shown: Decision) -> str:
+    """What the interval does not allow to claim; below the baseline also why that may be."""
+    is_below = accuracy["value"] <= majority["value"]
+    if is_below and shown.goal.kind in ("sensitivity", "specificity", "cost"):
+        return f"This threshold is for {shown.goal.say()}, and pays for it with right answers."
+    return words.say_doubt(
+        {"accuracy": accuracy, "majority_accuracy": majority},
+        "another threshold may do better, or the data need another look",
+    )
+
+
+def _choose_source(sources: list[Run | Study]) -> Run | Study:
+    if st.session_state.get(SOURCE) not in sources:
+        st.session_state.pop(SOURCE, None)
+    chosen = st.selectbox(
+        "Model", sources, format_func=name_source, key=SOURCE, persist_state="session", width=400
+    )
+    return chosen or DEMO_RUN
+
+
+def _choose_kind(kinds: list[str]) -> str:
+    if st.session_state.get(KIND) not in kinds:
+        st.session_state[KIND] = kinds[0]
+    if len(kinds) == 1:
+        return kinds[0]
+    chosen: str | None = st.segmented_control(
+        "Judged on", kinds, key=KIND, required=True, persist_state="session",
+        format_func=lambda kind: _KIND_NAMES.get(kind) or escape(kind),
+        help="Validation was used while the model was made; test images and other folders were "
+        "not.",
+    )  # fmt: skip
+    return chosen or kinds[0]
+
+
+def _choose_unit(judged: Judged) -> str:
+    levels = read_levels(judged)
+    if "patient" not in levels:
+        st.session_state[LEVEL] = "image"
+        return "image"
+    if st.session_state.get(LEVEL) not in levels:
+        st.session_state[LEVEL] = "patient"
+    chosen: str | None = st.segmented_control(
+        "Counted by", ["patient", "image"], key=LEVEL, required=True, persist_state="session",
+        format_func=lambda unit: UNITS[unit].capitalize(),
+        help="A patient's probability is the mean over the patient's images. Images of one patient "
+        "are alike, so intervals by image look narrower than they are.",
+    )  # fmt: skip
+    return chosen or "patient"
+
+
+def _show_empty(source: Run | Study) -> None:
+    """What would stand here, and how it comes about."""
+    with st.container(border=True, horizontal_alignment="center"):
+        has_file = isinstance(source, Run) and source.path("predictions.csv").is_file()
+        why = (
+            "it has neither validation nor test images" if has_file
+            else "its predictions.csv is missing: it was made by an older version, or is damaged"
+        )  # fmt: skip
+        st.markdown(
+            f"**{escape(name_source(source))}** cannot be judged, because {why}. Its accuracy with "
+            "interval, its curves and its mistakes would stand here."
+        )
+        st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+
+
+def _say_standing(judged: Judged, unit: str) -> str:
+    """What the images were used for before, and so what the numbers are not."""
+    said = {VALIDATION: _say_validation, STUDY: _say_study, TEST: _say_test}.get(
+        judged.kind, _say_external
+    )(judged)
+    if judged.run == DEMO_RUN:
+        said = f"Trained on synthetic images only, to show how this works. {said}"
+    if unit == "patient":
+        num_all = judged.table["group"].nunique()
+        num_left = num_all - len(read_levels(judged)[unit].labels)
+        if num_left:
+            left = words.say_number(num_left, "patient")
+            said += f" {left} with images of both classes left out."
+    return f":material/balance: {said}"
+
+
+def _say_validation(judged: Judged) -> str:
+    try:
+        training = judged.run.read_config().training
+    except RunError:
+        return "This is validation, no test: what was chosen on these images is not known."
+    chosen = []
+    if training.keep == "best" or training.early_stopping_patience:
+        chosen.append("the epoch was chosen")
+    if "calibration" in (judged.run.read_metrics() or {}):
+        chosen.append("the temperature was fitted")
+    if judged.decision.goal.kind != "hand":
+        chosen.append("the threshold was chosen")
+    if not chosen:
+        return "This is validation. Neither epoch nor threshold was chosen on these images."
+    listed = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
+    return (
+        f"This is validation, no test: on these same images {listed}, so the numbers lean to the "
+        "good side. Images of other patients, under *Other data* below, would be a test."
+    )
+
+
+def _say_study(judged: Judged) -> str:
+    said = "Each image was judged by the members of the study that had not seen it."
+    caution = (judged.study.read_metrics() or {}).get("caution") if judged.study else None
+    return f"{said} {escape(caution)}" if caution else said
+
+
+def _say_test(judged: Judged) -> str:
+    return (
+        "This is a test: these images played no part in training, nor in choosing epoch or "
+        "threshold. It stays one as long as nothing is chosen by it."
+    )
+
+
+def _say_external(judged: Judged) -> str:
+    return (
+        f"Images of another folder, {escape(judged.kind)}: nothing of the model was chosen on "
+        "them. It is a test where no patient is in the training images."
+    )

@@ -1,0 +1,71 @@
+"""The address of the results page: a copied link opens the same evidence."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from polyp_core.runs import Run
+from polyp_core.study import Study
+from polyp_core.workspace import DEMO_RUN
+from ui.frame import show_problem
+from ui.results_source import Judged
+
+SOURCE, KIND, LEVEL = "results source", "results kind", "results level"
+LINKED = "results linked threshold"  # waits for the run that it belongs to
+_WRITTEN = "results link"
+_MAX_LENGTH = 200
+
+
+def take_link(sources: Sequence[Run | Study]) -> None:
+    """Take what an opened link asks for; one that the page wrote itself says nothing.
+
+    To be called before the widgets are drawn.
+    """
+    given = st.query_params.to_dict()
+    if not given or given == st.session_state.get(_WRITTEN):
+        return
+    st.session_state[_WRITTEN] = given
+    wanted = ("study", given["study"]) if "study" in given else ("run", given.get("run", ""))
+    known = {_name(source): source for source in sources}
+    if wanted in known:
+        st.session_state[SOURCE] = known[wanted]
+    elif wanted[1]:
+        show_problem(
+            f"The link's {wanted[0]} '{wanted[1][:_MAX_LENGTH]}' has no results here. Expected one "
+            "that is finished. Choose another."
+        )
+        return
+    for name, key in (("kind", KIND), ("level", LEVEL)):
+        if name in given:
+            st.session_state[key] = given[name][:_MAX_LENGTH]
+    if "threshold" in given:
+        _take_threshold(given["threshold"])
+
+
+def write_link(judged: Judged, unit: str, threshold: float) -> None:
+    """Put what is looked at into the address bar."""
+    kind, name = _name(judged.study or judged.run)
+    shown = {kind: name, "kind": judged.kind, "level": unit, "threshold": f"{threshold:.9g}"}
+    st.session_state[_WRITTEN] = shown
+    if st.query_params.to_dict() != shown:
+        st.query_params.from_dict(shown)
+
+
+def _name(source: Run | Study) -> tuple[str, str]:
+    if isinstance(source, Study):
+        return "study", source.name
+    return "run", "demo" if source == DEMO_RUN else source.name
+
+
+def _take_threshold(text: str) -> None:
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = -1.0
+    if 0 <= threshold <= 1:
+        st.session_state[LINKED] = threshold
+    else:
+        show_problem(
+            "The link's threshold is left out. Expected a probability from 0 to 1. Received: "
+            f"{text[:40]!r}"
+        )

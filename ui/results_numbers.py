@@ -1,0 +1,160 @@
+"""Every number in one table, by image and by patient, with n and interval."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from polyp_core import words
+from polyp_core.evidence import INTERVALS, describe_at_threshold
+from ui.results_evidence import UNITS, read_fixed_numbers, read_levels
+from ui.results_source import Judged
+from ui.words import escape
+
+Plain = Mapping[str, Any]  # one metric: value, low, high, n; with a reason where undefined
+_PREVALENCE = "results prevalence"
+
+
+@dataclass(frozen=True)
+class _Name:
+    """What a number is called, how it is written, and what it says."""
+
+    title: str
+    form: str
+    meaning: str
+
+
+_NAMES = {
+    "accuracy": _Name("Accuracy", "%", "Right answers, of all"),
+    "balanced_accuracy": _Name("Balanced accuracy", "%", "Mean of sensitivity and specificity"),
+    "sensitivity": _Name("Sensitivity", "%", "Found, of the positive"),
+    "specificity": _Name("Specificity", "%", "Left alone, of the negative"),
+    "ppv": _Name("PPV", "%", "Positive, of those called so"),
+    "npv": _Name("NPV", "%", "Negative, of those called so"),
+    "ppv_at_prevalence": _Name("PPV at that prevalence", "%", "The same among other people"),
+    "npv_at_prevalence": _Name("NPV at that prevalence", "%", "The same among other people"),
+    "f1": _Name("F1", ".2f", "Mean of sensitivity and PPV"),
+    "mcc": _Name("MCC", ".2f", "Correlation; 0 is guessing"),
+    "auc": _Name("AUC", ".2f", "Of ranking; 0.5 is guessing"),
+    "average_precision": _Name("Average precision", ".2f", "Area under precision and recall"),
+    "brier": _Name("Brier score", ".3f", "Mean squared error; 0 is best"),
+    "log_loss": _Name("Log loss", ".3f", "0 is best; 0.693 is always 50 %"),
+    "calibration_slope": _Name("Calibration slope", ".2f", "1 is best; below 1 is too sure"),
+    "calibration_intercept": _Name("Calibration intercept", ".2f", "0 is best; below 0: too high"),
+    "expected_calibration_error": _Name("Expected calibration error", ".3f", "0 is best"),
+    "majority_accuracy": _Name("Majority baseline", "%", "Always the more frequent class"),
+}  # fmt: skip
+
+
+def show_numbers(judged: Judged, threshold: float) -> None:
+    """The table, the prevalence that predictive values are wanted for, and the CSV."""
+    positive = escape(judged.class_names[1])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        percent = st.number_input(
+            f"Predictive values where so many are {positive}, %", 0.1, 99.9, value=None, step=1.0,
+            format="%g", key=_PREVALENCE, placeholder="as here", width=340,
+            persist_state="session",
+            help="How many are ill among those the model is meant for. PPV and NPV depend on it; "
+            "sensitivity and specificity are taken to be the same there.",
+        )  # fmt: skip
+        st.space("stretch")
+        place = st.empty()
+    prevalence = None if percent is None else percent / 100
+    levels, fixed = read_levels(judged), read_fixed_numbers(judged)
+    moving = describe_at_threshold(levels, threshold, prevalence=prevalence)
+    units = [unit for unit in UNITS if unit in levels]
+    numbers = {unit: moving[unit] | fixed[unit] for unit in units}
+    names = [name for name in INTERVALS if name in numbers[units[0]]]
+    st.dataframe(
+        pd.DataFrame([_describe(name, numbers) for name in names]), hide_index=True,
+        height="content", alt="All numbers with their intervals",
+        column_config=_describe_columns(units),
+    )  # fmt: skip
+    for reason in _list_reasons(numbers):
+        st.caption(f":material/info: {escape(reason)}")
+    st.caption(
+        f"At the threshold of {100 * threshold:.1f} %. In brackets the 95 % interval: Wilson's for "
+        "proportions, DeLong's for the AUC, for the others the middle 95 % of 2,000 bootstrap "
+        f"samples of whole {UNITS[levels[units[0]].cluster_unit]}."
+    )
+    place.download_button(
+        "Download table", tabulate(numbers, threshold, prevalence).to_csv(index=False),
+        f"{judged.run.name}-{judged.kind}-numbers.csv", "text/csv", icon=":material/download:",
+        on_click="ignore", key="results numbers csv",
+    )  # fmt: skip
+
+
+def _describe_columns(units: Sequence[str]) -> dict[str, Any]:
+    """At 1280 px all are seen at once."""
+    text = st.column_config.TextColumn
+    columns = {"Number": text(width=176), "What it says": text(width=220)}
+    for unit in units:
+        columns |= {f"By {unit}": text(width=140), f"n {UNITS[unit]}": text("n", width=52)}
+    return columns
+
+
+def tabulate(
+    numbers: Mapping[str, Mapping[str, Plain]], threshold: float, prevalence: float | None
+) -> pd.DataFrame:
+    """One row a number and level, in full precision.
+
+    Args:
+        numbers: By level and name.
+        threshold: Positive from this probability on.
+        prevalence: Of the rows that are "at prevalence"; None where there are none.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "level": unit,
+                "number": name,
+                **{key: numbers[unit][name].get(key) for key in ("value", "low", "high", "n")},
+                "interval": INTERVALS[name],
+                "threshold": threshold,
+                "prevalence": prevalence if name.endswith("at_prevalence") else None,
+                "reason": numbers[unit][name].get("reason", ""),
+            }
+            for unit in numbers
+            for name in INTERVALS
+            if name in numbers[unit]
+        ]
+    )
+
+
+def _describe(name: str, numbers: Mapping[str, Mapping[str, Plain]]) -> dict[str, str]:
+    known = _NAMES[name]
+    row = {"Number": known.title}
+    for unit, metrics in numbers.items():
+        row[f"By {unit}"] = _say(metrics[name], known.form)
+        row[f"n {UNITS[unit]}"] = f"{metrics[name]['n']:,}"
+    return row | {"What it says": known.meaning}
+
+
+def _say(metric: Plain, form: str) -> str:
+    value, low, high = metric["value"], metric["low"], metric["high"]
+    if value is None:
+        return "not defined"
+    said = _write(value, form) + (" %" if form == "%" else "")
+    if low is None or high is None:
+        return f"{said} (no interval)"
+    join = "–" if low >= 0 else " to "
+    return f"{said} ({_write(low, form)}{join}{_write(high, form)})"
+
+
+def _write(value: float, form: str) -> str:
+    if form == "%":
+        return str(words.round_percent(value))
+    return f"{value:{form}}".replace("-", "−")
+
+
+def _list_reasons(numbers: Mapping[str, Mapping[str, Plain]]) -> list[str]:
+    """Each sentence once, with the numbers it is about."""
+    found: dict[str, list[str]] = {}
+    for metrics in numbers.values():
+        for name, metric in metrics.items():
+            if metric.get("reason"):
+                titles = found.setdefault(metric["reason"], [])
+                titles += [_NAMES[name].title] * (_NAMES[name].title not in titles)
+    return [f"{', '.join(titles)}: {reason}" for reason, titles in found.items()]
