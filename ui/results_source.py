@@ -135,18 +135,19 @@ def _judge_study(study: Study) -> Judged:
 
 def _read_joined(files: Run, read_index: Callable[[], Index]) -> tuple[Index, pd.DataFrame]:
     """The index, and the predictions with what it knows of each image."""
-    key = (str(files.directory), _find_time(files.path("predictions.csv")))
+    key = (str(files.directory.absolute()), _find_time(files.path("predictions.csv")))
     known = _get_known()
-    if key not in known:
-        table = _read_table(files)
-        index = read_index()
-        if files == workspace.DEMO_RUN:  # which ships without its images
-            index = replace(index, folder=workspace.get_demo_data_dir())
-        numbered = index.images.assign(number=index.images.index)
-        while len(known) >= _NUM_KNOWN:
-            known.pop(next(iter(known)))
-        known[key] = index, join_index(table, numbered)
-    return known[key]
+    found = known.get(key)
+    if found is None:
+        table, index = _read_table(files), read_index()
+        found = index, join_index(table, index.images.assign(number=index.images.index))
+        for old in list(known)[: max(0, len(known) + 1 - _NUM_KNOWN)]:
+            known.pop(old, None)  # another visitor may have been faster
+        known[key] = found
+    index, table = found
+    if files == workspace.DEMO_RUN:  # which ships without its images
+        index = replace(index, folder=workspace.get_demo_data_dir())
+    return index, table
 
 
 @st.cache_resource(show_spinner=False)

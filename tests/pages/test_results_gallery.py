@@ -437,7 +437,6 @@ def test_marks_of_the_demo_model_lie_in_the_workspace(demo_data):
 
 def test_images_of_the_demo_model_are_drawn_where_they_are_not_on_the_disk(workspace_dir):
     assert not workspace.has_demo_data()
-    st.cache_resource.clear()  # which knows the folder of an earlier test's workspace
     app = show(workspace.DEMO_RUN)
     assert count_pictures(app) >= 2 * len(list_names(app)) > 0
     assert not app.warning
