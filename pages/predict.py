@@ -1,8 +1,6 @@
 """What is in my image, and why?"""
 
-import csv
-import io
-
+import pandas as pd
 import streamlit as st
 
 import ui
@@ -137,14 +135,14 @@ def show_prediction(
         st.caption(f"{legend} {ui.escape(direction)}")
     with answer_column:
         st.caption(ui.escape(name))
-        name = prediction.class_name[:1].upper() + prediction.class_name[1:]
-        st.subheader(ui.escape(name) if prediction.is_sure else "Not sure", anchor=False)
+        answer = prediction.class_name[:1].upper() + prediction.class_name[1:]
+        st.subheader(ui.escape(answer) if prediction.is_sure else "Not sure", anchor=False)
         st.write(f"Probability of {ui.escape(positive)}: **{say_probability(prediction)}**")
         if not prediction.is_sure and classifier.band is not None:
             low, high = classifier.band.low, classifier.band.high
             st.caption(
-                f":material/contact_support: Show it to a person. Between {low:.0%} and {high:.0%} "
-                "this model is to give no answer, as was set on the results page."
+                f":material/contact_support: Show it to a person. Between {100 * low:.0f} and "
+                f"{100 * high:.0f} % this model is to give no answer, as set on the results page."
             )
         figure = charts.draw_probability(
             prediction.probability,
@@ -166,17 +164,14 @@ def say_probability(prediction: Prediction) -> str:
 
 def write_csv(results: list[tuple[str, Prediction | ImageError]], classifier: Classifier) -> str:
     """The table of all results."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    positive = classifier.class_names[1]
-    writer.writerow(["file", "class", f"probability of {positive}", "sure", "error"])
-    for name, result in results:
-        if isinstance(result, ImageError):
-            writer.writerow([name, "", "", "", str(result)])
-        else:
-            is_sure = "yes" if result.is_sure else "no"
-            writer.writerow([name, result.class_name, f"{result.probability:.4f}", is_sure, ""])
-    return text.getvalue()
+    rows = [
+        [name, "", "", "", str(result)] if isinstance(result, ImageError)
+        else [name, result.class_name, f"{result.probability:.4f}",
+              "yes" if result.is_sure else "no", ""]
+        for name, result in results
+    ]  # fmt: skip
+    columns = ["file", "class", f"probability of {classifier.class_names[1]}", "sure", "error"]
+    return ui.write_csv(pd.DataFrame(rows, columns=columns))
 
 
 def show_empty() -> None:

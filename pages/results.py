@@ -15,13 +15,16 @@ Show = Callable[[], None]
 def list_boxes(judged: Judged, unit: str, shown: Decision) -> list[tuple[str, str, Show]]:
     """What stands behind a click: title, icon, and what shows it."""
     boxes: list[tuple[str, str, Show]] = [
-        ("All numbers", "table_chart", partial(ui.show_numbers, judged, shown.threshold)),
+        ("All numbers", "table_chart", partial(ui.show_numbers, judged, shown)),
         ("More curves", "show_chart", partial(ui.show_more_curves, judged, unit, shown)),
         ("Slices", "pie_chart", partial(ui.show_slices, judged, shown.threshold)),
-        ("Shortcuts and robustness", "science", partial(ui.show_checks, judged)),
         ("Compare with other runs", "compare_arrows", partial(ui.show_pairs, judged, unit)),
-        ("Other data", "folder_open", partial(ui.show_external, judged)),
     ]
+    if judged.run.path("config.json").is_file():  # a study may have no model of its own yet
+        is_study = judged.study is not None
+        other = partial(ui.show_external, judged.run, judged.kind, is_study=is_study)
+        boxes.insert(3, ("Shortcuts and robustness", "science", partial(ui.show_checks, judged)))
+        boxes.append(("Other data", "folder_open", other))
     if judged.study is not None and len(judged.study.read_plan()["shares"]) > 1:
         show = partial(ui.show_learning_curve, judged.study)
         boxes.append(("Learning curve", "trending_up", show))

@@ -38,21 +38,28 @@ def write_decision(run: Run, decision: Decision) -> None:
     run.write_json(_FILE, {"model": run.read_serving().get("sha256"), **decision.to_dict()})
 
 
-def read_worth(run: Run) -> dict[str, Any] | None:
+def read_worth(run: Run, files: Run | None = None) -> dict[str, Any] | None:
     """The numbers of metrics.json, those of validation at the threshold that is in use now.
 
-    None before the run is evaluated. Where its predictions are gone the numbers are those that
-    were written, and "threshold" says at which threshold.
+    Args:
+        run: Whose decision it is.
+        files: An evaluation of the run on other images, to be read instead of its validation.
+
+    Returns:
+        None before there are numbers. Where the predictions are gone the numbers are those that
+        were written, and "threshold" says at which threshold.
     """
-    metrics, threshold = run.read_metrics(), read_decision(run).threshold
+    where = files or run
+    metrics, threshold = where.read_metrics(), read_decision(run).threshold
     if metrics is None or metrics.get("threshold") == threshold:
         return metrics
     try:
-        predictions = run.read_predictions()
+        predictions = where.read_predictions()
     except (OSError, ValueError):
         return metrics
-    own = predictions[predictions["split"] != "test"]
-    return {**metrics, "threshold": threshold, **evaluate_predictions(own, threshold)}
+    if files is None:
+        predictions = predictions[predictions["split"] != "test"]
+    return {**metrics, "threshold": threshold, **evaluate_predictions(predictions, threshold)}
 
 
 def _get_default(run: Run) -> Decision:

@@ -11,6 +11,7 @@ from polyp_core.errors import RunError
 from polyp_core.evaluation import find_unseen, predict_index
 from polyp_core.evaluation_jobs import start_checks, stop_evaluation
 from polyp_core.evidence import describe_predictions, split_levels
+from polyp_core.evidence.describe import check_prevalence
 from polyp_core.evidence.goals import parse_goal
 from polyp_core.evidence.thresholds import choose_threshold
 from polyp_core.prediction import load_classifier
@@ -48,6 +49,7 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    check_prevalence(options.prevalence)  # before the work
     run = find_run(options.run)
     classifier = load_classifier(run)
     threshold, origin = choose_own_threshold(run, options.threshold_goal)

@@ -6,12 +6,17 @@ seen it. So all points count the same patients.
 """
 
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
-from polyp_core.metrics import Metric, estimate_auc, estimate_proportion, pool_patients
+from polyp_core.metrics import (
+    Metric,
+    estimate_auc,
+    estimate_proportion,
+    find_t_quantile,
+    pool_patients,
+)
 from polyp_core.study import Member, Study
 from polyp_core.words import round_percent
 
@@ -243,21 +248,6 @@ def estimate_reach(without: np.ndarray) -> float:
     k = len(without)
     error = np.sqrt((k - 1) / k * ((without - without.mean()) ** 2).sum())
     return float(find_t_quantile(k - 1) * error)
-
-
-def find_t_quantile(degrees: int) -> float:
-    """Student's t that 2.5 % lie above, within 1 % from two degrees of freedom on.
-
-    References: Abramowitz and Stegun, Handbook of mathematical functions (1964), 26.7.5.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return float(z + sum(term / degrees**power for power, term in enumerate(terms, start=1)))
 
 
 def say_learning_curve(curve: pd.DataFrame, outlook: Outlook) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 _Z = NormalDist().inv_cdf(0.975)
+_T = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451}  # where the series is too rough
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,24 @@ def estimate_auc(labels: np.ndarray, probabilities: np.ndarray) -> Metric:
     below = 1 - (ranks[m:] - pd.Series(negatives).rank().to_numpy()) / m
     auc = float(above.mean())
     variance = _variance_of_mean(above) + _variance_of_mean(below)
+    return Metric(auc, *find_auc_interval(auc, variance, m, n), m + n)
+
+
+def find_auc_interval(auc: float, variance: float, m: int, n: int) -> tuple[float, float]:
+    """The interval of an AUC from its variance, or where that is none from the counts.
+
+    Args:
+        auc: In [0, 1].
+        variance: Of it; zero or not a number where it cannot be known.
+        m: Positives.
+        n: Negatives.
+
+    References: Newcombe, Stat Med 25:559 (2006), method 5.
+    """
     if variance <= 0 or not np.isfinite(variance):
-        low, high = _newcombe_interval(auc, m, n)
-    else:
-        reach = _Z * np.sqrt(variance)
-        low, high = max(0.0, auc - reach), min(1.0, auc + reach)
-    return Metric(auc, float(low), float(high), m + n)
+        return _newcombe_interval(auc, m, n)
+    reach = _Z * float(np.sqrt(variance))
+    return max(0.0, float(auc - reach)), min(1.0, float(auc + reach))
 
 
 def estimate_p_value(labels: np.ndarray, values: np.ndarray) -> float:
@@ -197,6 +210,23 @@ def binary_crossentropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def _to_plain(rows: pd.DataFrame, threshold: float) -> dict[str, dict[str, Any]]:
     metrics = evaluate(rows["label"].to_numpy(), rows["probability"].to_numpy(), threshold)
     return {name: asdict(metric) for name, metric in metrics.items()}
+
+
+def find_t_quantile(degrees: int) -> float:
+    """Student's t that 2.5 % lie above, to 5e-4.
+
+    References: the first from tables; then Abramowitz and Stegun, Handbook of mathematical
+    functions (1964), 26.7.5.
+    """
+    if degrees in _T:
+        return _T[degrees]
+    terms = (
+        (_Z**3 + _Z) / 4,
+        (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96,
+        (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384,
+        (79 * _Z**9 + 776 * _Z**7 + 1482 * _Z**5 - 1920 * _Z**3 - 945 * _Z) / 92160,
+    )
+    return float(_Z + sum(term / degrees**power for power, term in enumerate(terms, start=1)))
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -1,6 +1,7 @@
 """What the pages share: the frame, the draft of a run, cached readers, pictures and charts."""
 
 from ui.charts import PLAIN as CHART
+from ui.downloads import write_csv
 from ui.draft import fit_draft, get_data_config
 from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
 from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
@@ -94,6 +95,7 @@ __all__ = [
     "take_next_source",
     "take_settings",
     "watch_queue",
+    "write_csv",
     "write_link",
     "write_results_link",
 ]

@@ -4,7 +4,6 @@ A figure is made of them in one go: adding to a figure bit by bit takes five tim
 these are drawn anew while somebody drags the threshold.
 """
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import plotly.graph_objects as go
 
 from polyp_core import words
 from ui.charts import fade, get_layout, get_line_colours
+from ui.words import escape_figure
 
 HEIGHT_PX = 300
 Point = tuple[float, float]
@@ -128,7 +128,7 @@ def make_bars(
              "marker": {"color": colours[label], "line": {"width": 0}},
              "customdata": rows[["from_probability", "to_probability", "count", "n"]].to_numpy(),
              "hovertemplate": f"%{{customdata[2]}} of %{{customdata[3]}} "
-             f"{html.escape(class_names[label])}<br>probability %{{customdata[0]:.0%}} to "
+             f"{escape_figure(class_names[label])}<br>probability %{{customdata[0]:.0%}} to "
              "%{customdata[1]:.0%}<extra></extra>"}
         )  # fmt: skip
     return bars

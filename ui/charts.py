@@ -1,13 +1,12 @@
 """The figures of the pages, in one look. A function a figure; numbers come from polyp_core."""
 
-import html
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 
 from polyp_core.dataset import Index
+from ui.words import escape_figure
 
 PLAIN = {"displayModeBar": False}  # how every Plotly chart is shown
 DRAWING_PX = 340
@@ -58,7 +57,7 @@ def draw_counts(
             textangle=0,
             insidetextanchor="middle",
             insidetextfont={"color": "#FFFFFF" if colours[label] == "#0072B2" else "#141414"},
-            hovertemplate=f"%{{y}}: %{{x}} {html.escape(name)}<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{x}} {escape_figure(name)}<extra></extra>",
         )
     figure.update_layout(
         get_layout(is_dark),
@@ -76,7 +75,7 @@ def draw_counts(
 def _name_bar(count: int, name: str, share: float, narrow: float) -> str:
     """A bar too narrow for the class bears its number alone; the colour says the rest."""
     if share > narrow:
-        return f"{count} {html.escape(name)}"
+        return f"{count} {escape_figure(name)}"
     return str(count) if share > narrow / 4 else ""
 
 
@@ -129,7 +128,7 @@ def draw_probability(
         orientation="h",
         marker={"color": colours[int(is_positive)]},
         width=0.5,
-        hovertemplate=f"probability of {html.escape(class_names[1])}: %{{x:.1%}}<extra></extra>",
+        hovertemplate=f"probability of {escape_figure(class_names[1])}: %{{x:.1%}}<extra></extra>",
     )
     figure.add_vline(
         x=threshold, line={"color": "#E8E8E8" if is_dark else "#1F1F1F", "width": 2, "dash": "dot"}
@@ -143,7 +142,7 @@ def draw_probability(
     )
     # An end gives way to a threshold beside it.
     ends = [(end, name) for end, name in ((0, "0 %"), (1, "100 %")) if abs(end - threshold) > 0.25]
-    ticks = [(threshold, f"{threshold:.0%} decides"), *ends]
+    ticks = [(threshold, f"{100 * threshold:.3g} % decides"), *ends]
     figure.update_xaxes(
         range=[0, 1],
         tickvals=[place for place, _ in ticks],

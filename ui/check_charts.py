@@ -1,6 +1,5 @@
 """Figures that compare: runs with each other, slices with each other, images with worse ones."""
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import plotly.graph_objects as go
 from ui.chart_parts import get_ground, make_band, make_reference
 from ui.charts import fade, get_layout, get_line_colours
 from ui.compare_charts import list_lines
+from ui.words import escape_figure
 
 _SHARE = {
     "range": [-0.02, 1.03], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1],
@@ -38,7 +38,7 @@ def draw_overlaid_roc(
     lines = list(zip(curves, names, points, list_lines(is_dark), strict=False))
     # The shown one last, so that it lies on top where curves meet.
     for number, (curve, name, point, (colour, dash)) in reversed(list(enumerate(lines))):
-        label = html.escape(name)
+        label = escape_figure(name)
         figure.add_scatter(
             x=curve["false_positive_rate"],
             y=curve["sensitivity"],
@@ -96,7 +96,7 @@ def draw_slices(
                 "width": 5,
             },
             customdata=known[["name", "low", "high", "n"]].assign(
-                name=known["name"].map(html.escape)
+                name=known["name"].map(escape_figure)
             ),
             hovertemplate=f"%{{customdata[0]}}: %{{x:{form}}} (95 % interval "
             f"%{{customdata[1]:{form}}} to %{{customdata[2]:{form}}}), n = %{{customdata[3]}}"
@@ -154,7 +154,9 @@ def draw_robustness(
         mode="lines+markers",
         line={"color": accent, "width": 3},
         marker={"size": 7},
-        customdata=rows[["label", "low", "high", "n"]].assign(label=rows["label"].map(html.escape)),
+        customdata=rows[["label", "low", "high", "n"]].assign(
+            label=rows["label"].map(escape_figure)
+        ),
         hovertemplate=f"%{{customdata[0]}}<br>{measure} %{{y:{form}}} (95 % interval "
         f"%{{customdata[1]:{form}}} to %{{customdata[2]:{form}}}), n = %{{customdata[3]}}"
         "<extra></extra>",
@@ -169,7 +171,7 @@ def _name_row(row: object) -> str:
     """Such as "bright (90 to 120) · n = 34"; a long name gives way at its end."""
     name = str(row.name)  # type: ignore[attr-defined]
     short = name if len(name) <= _NUM_LETTERS else f"{name[: _NUM_LETTERS - 1]}…"
-    return f"{html.escape(short)}  <span style='opacity:0.7'>n = {row.n}</span>"  # type: ignore[attr-defined]
+    return f"{escape_figure(short)}  <span style='opacity:0.7'>n = {row.n}</span>"  # type: ignore[attr-defined]
 
 
 def _lay_out(is_dark: bool) -> dict[str, Any]:

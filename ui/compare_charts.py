@@ -1,6 +1,5 @@
 """Some runs beside each other: their curves, what they are worth, and what differs."""
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +10,7 @@ import streamlit as st
 
 from polyp_core import words
 from polyp_core.config import SECTIONS, RunConfig
+from polyp_core.decision import read_worth
 from polyp_core.errors import RunError
 from polyp_core.runs import Run
 from ui.charts import PLAIN, get_layout
@@ -18,7 +18,7 @@ from ui.draft import say_value
 from ui.pictures import is_dark
 from ui.readers import name_run
 from ui.results_candidates import MAX_OTHERS, compare_next
-from ui.words import escape
+from ui.words import escape, escape_figure
 
 MAX_COMPARED = 6
 _MAX_POINTS = 800  # more cannot be told apart
@@ -90,7 +90,7 @@ def draw_overlaid(
             y=shown[column],
             mode="lines+markers" if len(shown) < 3 else "lines",
             line={"color": colour, "width": 2.5, "dash": dash},
-            hovertemplate=f"{html.escape(label)}<br>epoch %{{x}}: %{{y:{form}}}<extra></extra>",
+            hovertemplate=f"{escape_figure(label)}<br>epoch %{{x}}: %{{y:{form}}}<extra></extra>",
         )
     longest = max((len(history) for history in histories), default=0)
     figure.update_layout(
@@ -154,7 +154,7 @@ def _show_worth(runs: Sequence[Run], labels: Sequence[str]) -> None:
 
 
 def _say_worth(run: Run) -> dict[str, str]:
-    metrics = run.read_metrics() or {}
+    metrics = read_worth(run) or {}
     try:
         level, unit = words.get_main_level(metrics)
         said = {name: say(level[name.lower()]) for name, say in _MEASURES.items()}

@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _UNUSED = (
     "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "resetScale2d", "select2d", "lasso2d"
 )  # fmt: skip
@@ -55,6 +56,15 @@ export default function ({ data, parentElement }) {
 _links = st.components.v2.component("polyp_figure_links", html=_HTML, css=_CSS, js=_JS)
 
 
+def write_csv(table: pd.DataFrame) -> str:
+    """A table as CSV, in which a spreadsheet takes no text for a formula."""
+
+    def guard(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+
+    return str(table.map(guard).rename(columns=guard).to_csv(index=False))
+
+
 def show_figure(
     figure: go.Figure | dict[str, Any],
     alt: str,
@@ -79,7 +89,7 @@ def show_figure(
         "displayNotifier": False,
     }
     st.plotly_chart(figure, key=key, alt=alt, config=config)
-    csv = numbers if isinstance(numbers, str) else numbers.to_csv(index=False)
+    csv = numbers if isinstance(numbers, str) else write_csv(numbers)
     _links(
         data={"figure": re.sub(r"[^\w-]", "-", key), "stem": stem, "csv": csv},
         key=f"links {key}", height="content",

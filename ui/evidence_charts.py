@@ -3,7 +3,6 @@
 The parts they are made of stand in chart_parts.
 """
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from ui.chart_parts import (
     shorten,
 )  # fmt: skip
 from ui.charts import fade, get_line_colours
+from ui.words import escape_figure
 
 _SHARE = {"range": [-0.02, 1.02], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]}
 _BARE = {"showgrid": False, "zeroline": False, "fixedrange": True}
@@ -46,7 +46,7 @@ def draw_worth(accuracy: Plain, majority: float, majority_name: str, *, is_dark:
     """
     (accent, grey), ground, ink = get_line_colours(is_dark), get_ground(is_dark), get_ink(is_dark)
     n, low, high = accuracy["n"], accuracy["low"], accuracy["high"]
-    name, is_right = html.escape(shorten(majority_name)), majority > 0.6
+    name, is_right = escape_figure(shorten(majority_name)), majority > 0.6
     traces: list[Part] = [
         {"x": [0, 1], "y": [0, 0], "mode": "lines", "hoverinfo": "skip",
          "line": {"color": fade(grey, 0.45), "width": 3}},
@@ -151,7 +151,7 @@ def draw_calibration(
         colours: Of the negative and the positive class.
         is_dark: Of the visitor's theme.
     """
-    accent, positive = get_line_colours(is_dark)[0], html.escape(class_names[1])
+    accent, positive = get_line_colours(is_dark)[0], escape_figure(class_names[1])
     reach = {"type": "data", "symmetric": False, "array": curve["high"] - curve["observed"],
              "arrayminus": curve["observed"] - curve["low"], "thickness": 1.5, "width": 0,
              "color": fade(accent, 0.6)}  # fmt: skip
@@ -163,7 +163,7 @@ def draw_calibration(
         "to %{customdata[1]:.0%}, n = %{customdata[2]})<extra></extra>",
     }  # fmt: skip
     bars = make_bars(histogram, class_names, colours)
-    short = html.escape(shorten(class_names[1]))
+    short = escape_figure(shorten(class_names[1]))
     return build_figure(
         [make_reference([0, 1], [0, 1], is_dark), dots, *(bar | {"yaxis": "y2"} for bar in bars)],
         is_dark, barmode="stack",
@@ -193,9 +193,9 @@ def draw_matrix(
     """
     columns = [0, 2, 1] if (cells["answer"] == 2).any() else [0, 1]
     num_letters = 18 if len(columns) == 2 else 9  # as many as have room
-    names = [html.escape(shorten(name)) for name in class_names]
-    titles = {0: html.escape(shorten(class_names[0], num_letters)),
-              1: html.escape(shorten(class_names[1], num_letters)), 2: "open"}  # fmt: skip
+    names = [escape_figure(shorten(name)) for name in class_names]
+    titles = {0: escape_figure(shorten(class_names[0], num_letters)),
+              1: escape_figure(shorten(class_names[1], num_letters)), 2: "open"}  # fmt: skip
     traces, shapes = [], []
     for cell in cells.to_dict("records"):
         x, y = columns.index(cell["answer"]), cell["truth"]
@@ -293,7 +293,7 @@ def draw_probabilities(
         )  # fmt: skip
     notes = [
         {"x": 1 - label, "xref": "paper", "y": label, "yref": "paper",
-         "text": f"<b>{html.escape(shorten(class_names[label], 40))}</b>",
+         "text": f"<b>{escape_figure(shorten(class_names[label], 40))}</b>",
          "font": {"color": colours[label], "size": 12}, "bgcolor": fade(get_ground(is_dark), 0.75),
          "xanchor": "left" if label else "right",
          "yanchor": "top" if label else "bottom"}
@@ -302,7 +302,7 @@ def draw_probabilities(
     highest = 1.15 * max(0.05, float((histogram["count"] / histogram["n"].clip(lower=1)).max()))
     ticks = [tick / 5 for tick in range(-5, 6)]
     xaxis: Part = _SHARE | {
-        "title": {"text": f"Probability of {html.escape(shorten(class_names[1]))}"}
+        "title": {"text": f"Probability of {escape_figure(shorten(class_names[1]))}"}
     }
     yaxis = {"title": {"text": "Share of a class"}, "range": [-highest, highest], "tickvals": ticks,
              "ticktext": [f"{abs(tick):.0%}" for tick in ticks], "zeroline": True,

@@ -8,7 +8,8 @@ import streamlit as st
 
 from polyp_core.learning_curve import METRICS, Learning, Outlook, read_learning, say_learning_curve
 from polyp_core.study import Study
-from ui.charts import PLAIN, get_layout, get_line_colours
+from ui.charts import get_layout, get_line_colours
+from ui.downloads import show_figure
 from ui.pictures import is_dark
 
 _LEAST_SPAN = 0.1  # of the vertical axis, so that small differences look small
@@ -26,17 +27,15 @@ def show_learning_curve(study: Study) -> None:
     grid = st.grid(2, min_column_width=300)
     for outlook in (outlook for outlook in learning.outlooks if is_known[outlook.metric]):
         title = METRICS[outlook.metric]
-        grid.plotly_chart(
-            draw_learning_curve(learning, outlook, is_dark=is_dark()),
-            config=PLAIN,
-            key=f"learning curve {study.name} {outlook.metric}",
-            alt=f"{title} by number of training images",
-        )
+        with grid:
+            show_figure(
+                draw_learning_curve(learning, outlook, is_dark=is_dark()),
+                f"{title} by number of training images",
+                f"learning {outlook.metric}",
+                stem=f"{study.name}-{outlook.metric}",
+                numbers=learning.curve,
+            )
     st.caption(_explain(learning))
-    st.download_button(
-        "Download the curve", learning.curve.to_csv(index=False), f"{study.name}-curve.csv",
-        "text/csv", icon=":material/download:", on_click="ignore", key=f"curve {study.name}",
-    )  # fmt: skip
 
 
 def draw_learning_curve(learning: Learning, outlook: Outlook, *, is_dark: bool) -> go.Figure:

@@ -11,7 +11,7 @@ from polyp_core.errors import RunError
 from polyp_core.evaluation_jobs import EVALUATIONS, get_home, list_evaluations
 from polyp_core.runs import Run
 from polyp_core.study import Study
-from ui.results_link import SOURCE
+from ui.results_link import COMPARISON_BOX, KIND, SOURCE
 from ui.results_source import (
     STUDY,
     TEST,
@@ -72,7 +72,8 @@ def compare_next(runs: Sequence[Run]) -> None:
     shown, *others = runs
     st.session_state[SOURCE] = shown
     st.session_state[COMPARED] = [str(run.directory) for run in others][:MAX_OTHERS]
-    st.session_state["results box Compare with other runs"] = True  # as the page calls it
+    st.session_state[f"results box {COMPARISON_BOX}"] = True
+    st.session_state.pop(KIND, None)
 
 
 def say_candidate(candidate: Candidate) -> str:

@@ -1,6 +1,5 @@
 """Does the model look where it should, and does it bear worse images? Started here, read here."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,8 @@ from ui.words import escape
 
 _LOOK_EVERY_S = 1.0
 SIGN, FINE, UNKNOWN = "sign", "fine", "unknown"  # of a shortcut
+_KEYS = {"shortcuts", "robustness", "num_patients", "num_images", "num_validation_images",
+         "num_left_out"}  # fmt: skip
 _MEASURE = "results robustness measure"
 _MEASURES = {"auc": ("AUC", words.say_auc), "accuracy": ("Accuracy", words.say_percent)}
 _LOWEST = {"auc": 0.4, "accuracy": 0.0}  # where the axis ends, unless a number lies below
@@ -41,7 +42,8 @@ _AXES = {
     "jpeg": "Quality",
 }
 _WITHOUT = {  # why there is nothing to show
-    "finished": "What the checks have found cannot be read: checks.json is missing or damaged.",
+    "finished": "What the checks have found cannot be read: checks.json is missing, damaged "
+    "or of another version.",
     "stopped": "The checks were stopped before they had found anything.",
     "interrupted": "The checks ended without a word, before they had found anything: the computer "
     "was restarted, or the process killed.",
@@ -68,7 +70,9 @@ def show_checks(judged: Judged) -> None:
         if status["state"] in ACTIVE_STATES:
             st.fragment(_show_work, run_every=_LOOK_EVERY_S)(files)
             return
-        found = read_found(files) if status["state"] == "finished" else {}
+        found = (files.read_checks() if status["state"] == "finished" else None) or {}
+        if not found.keys() >= _KEYS:  # damaged, or of another version
+            found = {}
         if found:
             _show_found(judged, found)
         elif status["state"] == "failed":
@@ -185,15 +189,6 @@ def tabulate_effect(effect: Mapping[str, Any], unit: str, measure: str) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def read_found(files: Run) -> dict[str, Any]:
-    """What checks.json holds; nothing where it is missing or damaged."""
-    try:
-        values = json.loads(files.path("checks.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def _show_start(run: Run) -> None:
     st.write(
         "Two questions that a good number does not answer: does the model look at the organ, or at "
@@ -204,7 +199,7 @@ def _show_start(run: Run) -> None:
     if not num_images:
         st.info(
             "This model has no validation images of its own, so there is nothing to check it on. "
-            "Choose a single run, or a member of the study.",
+            "Choose a single run that has some; for a study, train one with the same settings.",
             icon=":material/info:",
         )
         return

@@ -8,6 +8,7 @@ import streamlit as st
 
 from polyp_core import words
 from polyp_core.evidence.pairs import Matched
+from ui.downloads import write_csv
 from ui.results_dialog import name_image, say_class, say_probability
 from ui.results_picture import Row, Shown, draw_images
 from ui.results_source import Judged
@@ -98,7 +99,7 @@ def _offer_table(judged: Judged, found: pd.DataFrame, shown: str, other: str) ->
         }
     )
     st.download_button(
-        "CSV", table.to_csv(index=False), f"{judged.run.name}-disagreements.csv", "text/csv",
+        "CSV", write_csv(table), f"{judged.stem}-disagreements.csv", "text/csv",
         icon=":material/download:", on_click="ignore", key="results disagreements csv",
         disabled=found.empty, help="Every image they answer differently, with both probabilities.",
     )  # fmt: skip
@@ -114,7 +115,7 @@ def _show_cards(
     rows = list(found.head(num_shown).itertuples(index=False))
     pictures = draw_images(
         judged, rows, [row.probability >= thresholds[0] for row in rows],
-        aspect=_find_aspect(judged, rows),
+        aspect=_find_aspect(judged, rows), with_overlay=False,
     )  # fmt: skip
     with st.grid("auto", min_column_width=180, gap="small", key="results disagreements"):
         for row in rows:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from polyp_core.evidence import Level, curves, describe_probabilities, split_levels
 from polyp_core.metrics import estimate_auc, estimate_proportion
+from ui.downloads import write_csv
 from ui.results_source import Judged
 
 Plain = dict[str, Any]  # one metric: value, low, high, n
@@ -73,7 +74,7 @@ def _trace(
     key: str, written_at_ns: int, unit: str, name: str, _level: Level
 ) -> tuple[pd.DataFrame, str]:
     curve = _CURVES[name](_level.labels, _level.probabilities)
-    return curve, curve.to_csv(index=False)
+    return curve, write_csv(curve)
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)

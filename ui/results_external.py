@@ -1,6 +1,7 @@
 """A finished model judged on the images of another folder: start, watch, open, delete."""
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import streamlit as st
 from polyp_core import words, workspace
 from polyp_core.config import DataConfig
 from polyp_core.dataset import find_group
+from polyp_core.decision import read_worth
 from polyp_core.errors import ConfigError, DatasetError, RunError
 from polyp_core.evaluation import find_tested
 from polyp_core.evaluation_jobs import (
@@ -22,7 +24,6 @@ from polyp_core.evaluation_jobs import (
 from polyp_core.runs import ACTIVE_STATES, Run
 from ui.frame import errors, show_problem, toast_next
 from ui.results_link import KIND
-from ui.results_source import Judged
 from ui.words import escape
 
 _FOLDER, _PATTERN = "results external folder", "results external pattern"
@@ -45,15 +46,17 @@ _LEFT_OUT = (  # what a count is called, and what it means
         "{it}. For these this is no test.",
     ),
 )
+_DOUBTS = ("num_images", "num_images_of_training_patients", "num_validation_images")
 
 
-def show_external(judged: Judged) -> None:
+def show_external(run: Run, shown: str = "", *, is_study: bool = False) -> None:
     """A form that starts judging another folder, and what was judged before.
 
     Args:
-        judged: Whose model; which of its predictions are shown makes no difference.
+        run: Whose model; of a study, its ensemble.
+        shown: The evaluation that is looked at above, if it is one.
+        is_study: Whether the page shows a study, which cannot open an evaluation.
     """
-    run = judged.run
     st.markdown(
         "Judge this model on images that played no part in making it, such as those of another "
         "hospital or scanner. That is the test which validation is not. The result is kept with "
@@ -65,7 +68,9 @@ def show_external(judged: Judged) -> None:
         st.caption("No other folder was judged yet. What comes out will stand here.")
         return
     is_live = any(_is_live(files) for files in evaluations)
-    st.fragment(_show_list, run_every=_LOOK_EVERY_S if is_live else None)(judged, is_live)
+    st.fragment(_show_list, run_every=_LOOK_EVERY_S if is_live else None)(
+        run, is_live, shown, is_study
+    )
 
 
 def list_folders(run: Run) -> list[str]:
@@ -99,6 +104,11 @@ def say_left_out(metrics: dict[str, Any]) -> list[str]:
             text = text.replace("them cannot", "they cannot")
             said.append(f"{number:,} {noun}{'' if number == 1 else 's'} {text}")
     return said
+
+
+def say_doubts(metrics: dict[str, Any]) -> list[str]:
+    """As `say_left_out`, but only what was counted with a doubt."""
+    return say_left_out({name: metrics[name] for name in _DOUBTS if name in metrics})
 
 
 def show_progress(status: dict[str, Any]) -> None:
@@ -165,28 +175,30 @@ def _look(run: Run, folder: str, pattern: str) -> str:
     return f":material/check: {said}. Each is opened when you start."
 
 
-def _show_list(judged: Judged, was_live: bool) -> None:
+def _show_list(run: Run, was_live: bool, shown: str, is_study: bool) -> None:
     """Each evaluation with what can be done; a full rerun once the last one at work has ended."""
     with errors():
-        evaluations = list_evaluations(judged.run)
+        evaluations = list_evaluations(run)
         if was_live and not any(_is_live(files) for files in evaluations):
             st.rerun()
         for files in evaluations:
             with st.container(border=True, key=f"results external {files.name}"):
-                _show_evaluation(judged, files)
+                _show_evaluation(run, files, is_shown=files.name == shown, is_study=is_study)
 
 
-def _show_evaluation(judged: Judged, files: Run) -> None:
+def _show_evaluation(run: Run, files: Run, *, is_shown: bool, is_study: bool) -> None:
     status = files.read_status()
-    state, metrics = status["state"], files.read_metrics()
+    state = status["state"]
+    # At the threshold in use now, which may be another than on the day it was judged.
+    metrics = read_worth(run, files) if state == "finished" else None
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{escape(files.name)}**", width="content")
         if state in _STATES:
             st.badge(_STATES[state], color="red" if state == "failed" else "gray")
-        elif files.name == judged.kind:
+        elif is_shown:
             st.badge("Shown above", icon=":material/visibility:", color="primary")
         st.space("stretch")
-        act = _show_buttons(judged, files, state)
+        act = _show_buttons(files, state, is_shown=is_shown, is_study=is_study)
     if act is not None:
         with errors():
             act(files)
@@ -195,7 +207,7 @@ def _show_evaluation(judged: Judged, files: Run) -> None:
         show_progress(status)
     elif state == "failed":
         show_problem(str(status["message"]))
-    elif state == "finished" and metrics is not None:
+    elif metrics is not None:
         level, unit = words.get_main_level(metrics)
         st.markdown(
             f"{words.say_worth(level, unit)}. {words.say_doubt(level, 'look at its images')}"
@@ -205,7 +217,9 @@ def _show_evaluation(judged: Judged, files: Run) -> None:
     st.caption(_say_origin(files))
 
 
-def _show_buttons(judged: Judged, files: Run, state: str) -> Any:  # noqa: ANN401 - a function of it
+def _show_buttons(
+    files: Run, state: str, *, is_shown: bool, is_study: bool
+) -> Callable[[Run], None] | None:
     """What to do, if a button was pressed that needs more than a note in the session."""
     name = files.name
     if state in ACTIVE_STATES:
@@ -220,9 +234,9 @@ def _show_buttons(judged: Judged, files: Run, state: str) -> Any:  # noqa: ANN40
         is_opened = st.button(
             "Open results", icon=":material/visibility:", key=f"results external open {name}",
             on_click=_open, args=(name,),
-            disabled=name == judged.kind or judged.study is not None,
+            disabled=is_shown or is_study,
             help="Shows these images in everything above: numbers, curves and mistakes."
-            if judged.study is None
+            if not is_study
             else "Above, a study shows its own images alone, each judged by members that had not "
             "seen it.",
         )  # fmt: skip

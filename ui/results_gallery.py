@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from polyp_core import words, workspace
+from polyp_core import words
 from polyp_core.evidence.goals import Band
 from polyp_core.reviews import Key, Review, read_reviews, tabulate_reviews
+from ui.downloads import write_csv
 from ui.frame import errors
 from ui.results_dialog import (
     name_image,
@@ -149,14 +150,15 @@ def find_images(
 
 
 def _choose_group(groups: Mapping[str, pd.DataFrame]) -> str:
-    if _GROUP not in st.session_state:  # at first one that has something to show
+    # At first one that has something to show; so too where the browser lost what was chosen.
+    if st.session_state.get(_GROUP) not in GROUPS:
         st.session_state[_GROUP] = next(name for name in GROUPS if len(groups[name]))
     chosen = st.segmented_control(
         "Group", list(GROUPS), key=_GROUP, required=True, label_visibility="collapsed",
         format_func=lambda name: f"{GROUPS[name]} ({len(groups[name]):,})".replace(",", " "),
         on_change=_turn_to_first, persist_state="session",
     )  # fmt: skip
-    return str(chosen)
+    return str(chosen or next(name for name in GROUPS if len(groups[name])))
 
 
 def _turn_to(page: int) -> None:
@@ -198,6 +200,8 @@ def _choose_images(
 def _say_group(judged: Judged, name: str, num_images: int, band: Band | None) -> str:
     negative, positive = (escape(each) for each in judged.class_names)
     legend = "Right of each picture, what speaks for the answer: the brighter, the stronger."
+    if judged.table["group"].ne("").any():
+        legend += " Images are counted here, whatever is counted above."
     said = {
         "false positives": f"Called {positive}, but {negative} by their label.",
         "false negatives": f"Called {negative}, but {positive} by their label.",
@@ -248,10 +252,10 @@ def _show_page(
         st.caption(f":material/info: No overlays here. {escape(problem)}")
     neighbours = find_neighbours(judged, [row.number for row in rows])
     if not neighbours:
-        why = "this model was trained by an earlier version. Train anew to see them."
-        if judged.run == workspace.DEMO_RUN:
-            why = "the demo model comes without its features."
-        st.caption(f":material/info: The nearest training images are not known: {why}")
+        st.caption(
+            ":material/info: The nearest training images are not known: this model was trained by "
+            "an earlier version. Train anew to see them."
+        )
     groups = {row.group for row in rows}
     patients = pool_by_patient(judged.table[judged.table["group"].isin(groups)])
     grid = st.grid(min_column_width=270, border=True, key="results cards")
@@ -322,7 +326,7 @@ def _show_download(judged: Judged, reviews: Mapping[Key, Review]) -> None:
         )
         st.space("stretch")
         st.download_button(
-            "Download marks and notes", table.to_csv(index=False),
+            "Download marks and notes", write_csv(table),
             f"{_name_table(judged)}-marks.csv", "text/csv", icon=":material/download:",
             on_click="ignore", key="results download marks",
         )  # fmt: skip

@@ -17,7 +17,9 @@ from ui.frame import errors
 from ui.pictures import is_dark
 from ui.readers import draw_demo_data
 from ui.results_evidence import UNITS, Plain, find_majority, read_levels
+from ui.results_external import say_doubts, show_external
 from ui.results_link import KIND, LEVEL, SOURCE, take_link
+from ui.results_picture import find_files
 from ui.results_source import (
     STUDY,
     TEST,
@@ -87,7 +89,7 @@ def show_head(judged: Judged, unit: str, shown: Decision) -> None:
         alt=f"Accuracy {accuracy['value']:.0%}, interval {low} to {high} %, baseline "
         f"{majority['value']:.0%}",
     )  # fmt: skip
-    st.caption(_say_standing(judged, unit))
+    st.caption(_say_standing(judged, unit, shown))
 
 
 def _say_doubt(accuracy: Plain, majority: Plain, shown: Decision) -> str:
@@ -127,7 +129,6 @@ def _choose_kind(kinds: list[str]) -> str:
 def _choose_unit(judged: Judged) -> str:
     levels = read_levels(judged)
     if "patient" not in levels:
-        st.session_state[LEVEL] = "image"
         return "image"
     if st.session_state.get(LEVEL) not in levels:
         st.session_state[LEVEL] = "patient"
@@ -153,13 +154,16 @@ def _show_empty(source: Run | Study) -> None:
             "interval, its curves and its mistakes would stand here."
         )
         st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+    if isinstance(source, Run) and source.path("config.json").is_file():
+        with st.expander("Other data", icon=":material/folder_open:", expanded=True):
+            show_external(source)
 
 
-def _say_standing(judged: Judged, unit: str) -> str:
+def _say_standing(judged: Judged, unit: str, shown: Decision) -> str:
     """What the images were used for before, and so what the numbers are not."""
     said = {VALIDATION: _say_validation, STUDY: _say_study, TEST: _say_test}.get(
         judged.kind, _say_external
-    )(judged)
+    )(judged, shown)
     if judged.run == DEMO_RUN:
         said = f"Trained on synthetic images only, to show how this works. {said}"
     if unit == "patient":
@@ -168,10 +172,22 @@ def _say_standing(judged: Judged, unit: str) -> str:
         if num_left:
             left = words.say_number(num_left, "patient")
             said += f" {left} with images of both classes left out."
+    if shown.band is not None:
+        num_open = int(shown.band.holds(read_levels(judged)[unit].probabilities).sum())
+        if num_open:
+            said += f" Counted with an answer for all; the tiles below leave {num_open:,} open."
     return f":material/balance: {said}"
 
 
-def _say_validation(judged: Judged) -> str:
+def _list_chosen(judged: Judged, shown: Decision) -> list[str]:
+    """What of the decision that is looked at was chosen, and did not come with the model."""
+    goal, came = shown.goal, judged.run.read_serving().get("threshold", 0.5)
+    is_chosen = goal.kind != "hand" or shown.threshold != came
+    chosen = ["the threshold was chosen"] if is_chosen else []
+    return chosen if shown.band is None else [*chosen, "the band was chosen"]
+
+
+def _say_validation(judged: Judged, shown: Decision) -> str:
     try:
         training = judged.run.read_config().training
     except RunError:
@@ -181,32 +197,44 @@ def _say_validation(judged: Judged) -> str:
         chosen.append("the epoch was chosen")
     if "calibration" in (judged.run.read_metrics() or {}):
         chosen.append("the temperature was fitted")
-    if judged.decision.goal.kind != "hand":
-        chosen.append("the threshold was chosen")
+    chosen += _list_chosen(judged, shown)
     if not chosen:
         return "This is validation. Neither epoch nor threshold was chosen on these images."
-    listed = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
     return (
-        f"This is validation, no test: on these same images {listed}, so the numbers lean to the "
-        "good side. Images of other patients, under *Other data* below, would be a test."
+        f"This is validation, no test: on these same images {_join(chosen)}, so the numbers lean "
+        "to the good side. Images of other patients, under *Other data* below, would be a test."
     )
 
 
-def _say_study(judged: Judged) -> str:
+def _join(parts: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _say_study(judged: Judged, shown: Decision) -> str:
     said = "Each image was judged by the members of the study that had not seen it."
+    chosen = _list_chosen(judged, shown)
+    if chosen:
+        said += f" But over these same folds {_join(chosen)}, so the numbers lean to the good side."
     caution = (judged.study.read_metrics() or {}).get("caution") if judged.study else None
     return f"{said} {escape(caution)}" if caution else said
 
 
-def _say_test(judged: Judged) -> str:
+def _say_test(judged: Judged, shown: Decision) -> str:
     return (
         "This is a test: these images played no part in training, nor in choosing epoch or "
         "threshold. It stays one as long as nothing is chosen by it."
     )
 
 
-def _say_external(judged: Judged) -> str:
+def _say_external(judged: Judged, shown: Decision) -> str:
+    where = f"Images of another folder, {escape(judged.kind)}"
+    metrics = find_files(judged).read_metrics()
+    if metrics is None:
+        return f"{where}. Whether the model was made with any of them is not known."
+    doubts = say_doubts(metrics)
+    if doubts:
+        return f"{where}. {' '.join(doubts)}"
     return (
-        f"Images of another folder, {escape(judged.kind)}: nothing of the model was chosen on "
-        "them. It is a test where no patient is in the training images."
+        f"{where}: nothing of the model was chosen on them. It is a test where no patient is in "
+        "the training images."
     )

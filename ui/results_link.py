@@ -12,6 +12,7 @@ from ui.results_source import Judged
 
 SOURCE, KIND, LEVEL = "results source", "results kind", "results level"
 LINKED = "results linked threshold"  # waits for the run that it belongs to
+COMPARISON_BOX = "Compare with other runs"  # as the page calls it
 _WRITTEN = "results link"
 _MAX_LENGTH = 200
 
@@ -38,6 +39,8 @@ def take_link(sources: Sequence[Run | Study]) -> None:
     for name, key in (("kind", KIND), ("level", LEVEL)):
         if name in given:
             st.session_state[key] = given[name][:_MAX_LENGTH]
+        else:  # not those of what was looked at before
+            st.session_state.pop(key, None)
     if "threshold" in given:
         _take_threshold(given["threshold"])
 

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import words
+from polyp_core.decision import Decision
 from polyp_core.evidence import INTERVALS, describe_at_threshold
 from ui.results_evidence import UNITS, read_fixed_numbers, read_levels
 from ui.results_source import Judged
@@ -35,7 +36,7 @@ _NAMES = {
     "npv": _Name("NPV", "%", "Negative, of those called so"),
     "ppv_at_prevalence": _Name("PPV at that prevalence", "%", "The same among other people"),
     "npv_at_prevalence": _Name("NPV at that prevalence", "%", "The same among other people"),
-    "f1": _Name("F1", ".2f", "Mean of sensitivity and PPV"),
+    "f1": _Name("F1", ".2f", "Harmonic mean of sensitivity and PPV"),
     "mcc": _Name("MCC", ".2f", "Correlation; 0 is guessing"),
     "auc": _Name("AUC", ".2f", "Of ranking; 0.5 is guessing"),
     "average_precision": _Name("Average precision", ".2f", "Area under precision and recall"),
@@ -48,9 +49,9 @@ _NAMES = {
 }  # fmt: skip
 
 
-def show_numbers(judged: Judged, threshold: float) -> None:
+def show_numbers(judged: Judged, shown: Decision) -> None:
     """The table, the prevalence that predictive values are wanted for, and the CSV."""
-    positive = escape(judged.class_names[1])
+    positive, threshold = escape(judged.class_names[1]), shown.threshold
     with st.container(horizontal=True, vertical_alignment="bottom"):
         percent = st.number_input(
             f"Predictive values where so many are {positive}, %", 0.1, 99.9, value=None, step=1.0,
@@ -75,13 +76,14 @@ def show_numbers(judged: Judged, threshold: float) -> None:
     for reason in _list_reasons(numbers):
         st.caption(f":material/info: {escape(reason)}")
     st.caption(
-        f"At the threshold of {100 * threshold:.1f} %. In brackets the 95 % interval: Wilson's for "
-        "proportions, DeLong's for the AUC, for the others the middle 95 % of 2,000 bootstrap "
-        f"samples of whole {UNITS[levels[units[0]].cluster_unit]}."
+        f"At the threshold of {100 * threshold:.1f} %"
+        f"{'' if shown.band is None else ', with an answer for all'}. In brackets the 95 % "
+        "interval: Wilson's for proportions, DeLong's for the AUC, for the others the middle 95 % "
+        f"of 2,000 bootstrap samples of whole {UNITS[levels[units[0]].cluster_unit]}."
     )
     place.download_button(
         "Download table", tabulate(numbers, threshold, prevalence).to_csv(index=False),
-        f"{judged.run.name}-{judged.kind}-numbers.csv", "text/csv", icon=":material/download:",
+        f"{judged.stem}-numbers.csv", "text/csv", icon=":material/download:",
         on_click="ignore", key="results numbers csv",
     )  # fmt: skip
 

@@ -113,7 +113,7 @@ def find_fold(judged: Judged, number: int) -> int:
 
 def draw_images(
     judged: Judged, rows: Sequence[Row], positives: Sequence[bool], *, opacity: int = OPACITY,
-    aspect: float | None = None, is_large: bool = False,
+    aspect: float | None = None, is_large: bool = False, with_overlay: bool = True,
 ) -> dict[int, Shown]:  # fmt: skip
     """The pictures of some images, and the evidence laid over them.
 
@@ -125,11 +125,12 @@ def draw_images(
         aspect: Width over height of all; what a picture lacks is left transparent. None is that of
             each picture.
         is_large: At the size of the dialog, with the part outlined that the network saw.
+        with_overlay: Whether the evidence is wanted, for which each image must be classified.
 
     Returns:
         By the image's number. What cannot be shown says why, and spoils no other.
     """
-    models, shown = find_models(judged), {}
+    models, shown = (find_models(judged) if with_overlay else {}), {}
     how = (opacity, 0.0 if aspect is None else round(aspect, 2))
     size_px = _LARGE_PX if is_large else _CARD_PX
     pairs = zip(rows, positives, strict=True)

@@ -60,8 +60,8 @@ def show_slices(judged: Judged, threshold: float) -> None:
     table = tabulate([found[name] for name in chosen])
     st.dataframe(table, hide_index=True, height="content", alt="Numbers of each slice")
     st.caption(
-        "Counted by image, at the threshold in use; the intervals take images as independent. The "
-        "warning does not: it exchanges whole patients between the slices, 1,999 times, and is "
+        "Counted by image, at the threshold shown above; the intervals take images as independent. "
+        "The warning does not: it exchanges whole patients between the slices, 1,999 times, and is "
         f"corrected for the {words.say_number(len(titles), 'column')} that there "
         f"{'is' if len(titles) == 1 else 'are'}. Where slices are small, only a large difference "
         "can be seen."

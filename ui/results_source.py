@@ -13,7 +13,6 @@ from polyp_core.decision import Decision, read_decision
 from polyp_core.errors import RunError
 from polyp_core.evaluation_jobs import list_evaluations
 from polyp_core.evidence.slices import join_index
-from polyp_core.metrics import pool_patients
 from polyp_core.runs import Run
 from polyp_core.study import Study, list_studies
 from ui.readers import name_run
@@ -55,21 +54,14 @@ class Judged:
         return f"{self.run.directory}|{self.kind}"
 
     @property
-    def has_patients(self) -> bool:
-        """Whether every image's patient is known, and some patient's class."""
-        return pool_patients(self.table) is not None
-
-    @property
     def is_external(self) -> bool:
         """Whether the images are of another folder than the run's own."""
         return self.kind not in (VALIDATION, TEST, STUDY)
 
-    def at_level(self, level: str) -> pd.DataFrame:
-        """`label` and `probability` of each image, or of each patient for "patient"."""
-        if level == "image":
-            return self.table
-        patients = pool_patients(self.table)
-        return self.table.iloc[:0] if patients is None else patients
+    @property
+    def stem(self) -> str:
+        """What files that are downloaded begin with."""
+        return self.study.name if self.study else f"{self.run.name}-{self.kind}"
 
 
 def list_sources() -> list[Run | Study]:
@@ -111,30 +103,36 @@ def read_judged(source: Run | Study, kind: str) -> Judged:
         return _judge_study(source)
     files = source
     if kind not in (VALIDATION, TEST):
-        files = next((one for one in list_evaluations(source) if one.name == kind), source)
-    index, table = _read_joined(files, files.read_index)
+        evaluations = {one.name: one for one in list_evaluations(source)}
+        if kind not in evaluations:
+            raise RunError(
+                f"There is no evaluation '{kind}' of run '{source.name}' any more. Expected one "
+                "that has not been deleted. Choose another, or judge the folder again."
+            )
+        files = evaluations[kind]
+    written_at_ns, index, table = _read_joined(files, files.read_index)
     if files == source:
         table = table[table["split"] == kind]
     return Judged(
         run=source, study=None, kind=kind, index=index, table=table.reset_index(drop=True),
         class_names=source.read_class_names(), decision=read_decision(source),
-        written_at_ns=_find_time(files.path("predictions.csv")),
+        written_at_ns=written_at_ns,
     )  # fmt: skip
 
 
 def _judge_study(study: Study) -> Judged:
-    index, table = _read_joined(study.files, study.read_index)
+    written_at_ns, index, table = _read_joined(study.files, study.read_index)
     table = table[table["split"] != "test"]
     return Judged(
         run=study.ensemble, study=study, kind=STUDY, index=index,
         table=table.reset_index(drop=True), class_names=index.class_names,
         decision=read_decision(study.ensemble),
-        written_at_ns=_find_time(study.files.path("predictions.csv")),
+        written_at_ns=written_at_ns,
     )  # fmt: skip
 
 
-def _read_joined(files: Run, read_index: Callable[[], Index]) -> tuple[Index, pd.DataFrame]:
-    """The index, and the predictions with what it knows of each image."""
+def _read_joined(files: Run, read_index: Callable[[], Index]) -> tuple[int, Index, pd.DataFrame]:
+    """When they were written; the index; and the predictions with what it knows of each image."""
     key = (str(files.directory.absolute()), _find_time(files.path("predictions.csv")))
     known = _get_known()
     found = known.get(key)
@@ -147,7 +145,7 @@ def _read_joined(files: Run, read_index: Callable[[], Index]) -> tuple[Index, pd
     index, table = found
     if files == workspace.DEMO_RUN:  # which ships without its images
         index = replace(index, folder=workspace.get_demo_data_dir())
-    return index, table
+    return key[1], index, table
 
 
 @st.cache_resource(show_spinner=False)

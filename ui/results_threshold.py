@@ -190,7 +190,14 @@ def _show_use(judged: Judged, shown: Decision, *, can_choose: bool) -> None:
     """Whether this is the threshold in use, and the button that makes it so."""
     used = judged.decision
     is_same = abs(shown.threshold - used.threshold) < 1e-9 and shown.band == used.band
-    is_demo = judged.run == DEMO_RUN
+    hindrance = ""
+    if judged.run == DEMO_RUN:
+        hindrance = "The demo model keeps the threshold it ships with."
+    elif not judged.run.path("serving.json").is_file():
+        hindrance = (
+            "The study has no model of all its members yet." if judged.study
+            else "The run has no model: its serving.json is missing."
+        )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", height=40, border=False):
         if is_same:
             st.caption(f":material/check: In use, {_say_chosen(judged)}: predictions decide by it.")
@@ -202,9 +209,9 @@ def _show_use(judged: Judged, shown: Decision, *, can_choose: bool) -> None:
                   args=(used, shown.level), key="results back",
                   help="Show the threshold in use again.")  # fmt: skip
         if can_choose and st.button(
-            "Use this threshold", icon=":material/check:", key="results use", disabled=is_demo,
-            help="The demo model keeps the threshold it ships with." if is_demo
-            else "Kept with the run: from now on its predictions decide by this one.",
+            "Use this threshold", icon=":material/check:", key="results use",
+            disabled=bool(hindrance),
+            help=hindrance or "Kept with the run: from now on its predictions decide by this one.",
         ):  # fmt: skip
             _use(judged, shown)
 
@@ -301,7 +308,9 @@ def _say_band(judged: Judged, level: Level, threshold: float, band: Band) -> str
     is_open = band.holds(level.probabilities)
     n, num_open, units = len(level.labels), int(is_open.sum()), UNITS[level.unit]
     if not num_open:
-        return f"All {n:,} {units} are answered: so few are wrong without a band."
+        is_chosen_here = judged.kind in (VALIDATION, STUDY)
+        why = "so few are wrong without a band" if is_chosen_here else "none lies within the band"
+        return f"All {n:,} {units} are answered: {why}."
     rates = evaluate(level.labels[~is_open], level.probabilities[~is_open], threshold)
     wrong = rates["accuracy"]
     if wrong.value is None or wrong.low is None or wrong.high is None:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from polyp_core import jobs, words
 from polyp_core.config import RunConfig
+from polyp_core.decision import read_worth
 from polyp_core.environment import list_changes
 from polyp_core.recipe import say_fitted
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
@@ -171,7 +172,7 @@ def _show_outcome(
     run: Run, status: dict[str, Any], config: RunConfig, history: pd.DataFrame
 ) -> None:
     """What came of a run that has ended."""
-    metrics, state = run.read_metrics(), status["state"]
+    metrics, state = read_worth(run), status["state"]
     if state == "finished" and metrics is not None:
         level, unit = words.get_main_level(metrics)
         with st.grid(4, min_column_width=150):

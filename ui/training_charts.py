@@ -1,7 +1,5 @@
 """The figures of a training: curves, confusion, schedule, search for a learning rate."""
 
-import html
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,6 +7,7 @@ import plotly.graph_objects as go
 from polyp_core.config import TrainingConfig
 from polyp_core.schedules import compute_rate, count_plateaus
 from ui.charts import fade, get_layout, get_line_colours
+from ui.words import escape_figure
 
 _MAX_POINTS = 800  # more cannot be told apart, and the browser draws them every second
 
@@ -95,7 +94,7 @@ def draw_confusion(
         is_dark: Of the visitor's theme.
     """
     figure, shown = go.Figure(), _thin(history)
-    negative, positive = map(html.escape, class_names)
+    negative, positive = map(escape_figure, class_names)
     for column, colour, is_right, name in (
         ("val_tn", colours[0], True, f"{negative}, right"),
         ("val_fp", colours[0], False, f"{negative}, taken for {positive}"),
@@ -203,7 +202,7 @@ def _draw_baseline(figure: go.Figure, height: float, name: str, colour: str) -> 
         y=height,
         line={"color": colour, "width": 1, "dash": "dash"},
         annotation={
-            "text": html.escape(name),
+            "text": escape_figure(name),
             "font": {"color": colour, "size": 11},
             "x": 1,
             "xanchor": "right",

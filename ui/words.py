@@ -1,5 +1,6 @@
 """Text made fit to be shown: settings called by their labels, what is from outside made safe."""
 
+import html
 import re
 from dataclasses import fields
 
@@ -21,6 +22,11 @@ def escape(text: str) -> str:
     """Markdown that shows the text literally; file names may hold anything."""
     special = "\\`*_{}[]()#+-.!<>|:$~&"
     return "".join(f"\\{mark}" if mark in special else mark for mark in make_visible(text))
+
+
+def escape_figure(text: str) -> str:
+    """Text of a Plotly figure that shows it literally; Plotly knows no `&quot;`."""
+    return html.escape(make_visible(text), quote=False)
 
 
 def name_settings(text: str) -> str:

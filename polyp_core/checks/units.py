@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polyp_core.metrics import Metric, estimate_auc, pool_patients
-
-_Z = 1.959964
-_T = {1: 12.706, 2: 4.303}  # Student's quantile where the series below is too rough
+from polyp_core.metrics import Metric, estimate_auc, find_t_quantile, pool_patients
 
 
 def split_units(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -30,21 +27,14 @@ def describe_auc(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any
 
 
 def estimate_mean(values: pd.Series, least: float = 0.0) -> Metric:
-    """A mean with Student's interval, within the bounds `least` and 1 that every value keeps to.
-
-    References: the quantile by Abramowitz and Stegun, Handbook of Mathematical Functions (1964),
-    26.7.5.
-    """
+    """A mean with Student's interval, within the bounds `least` and 1 that every value keeps to."""
     n = len(values)
     if n == 0:
         return Metric(None, None, None, 0)
     mean = float(values.mean())
     if n == 1:
         return Metric(mean, least, 1.0, 1)
-    v, z = n - 1, _Z
-    series = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-    series += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    reach = _T.get(v, series) * float(values.std(ddof=1)) / np.sqrt(n)
+    reach = find_t_quantile(n - 1) * float(values.std(ddof=1)) / np.sqrt(n)
     return Metric(mean, max(least, float(mean - reach)), min(1.0, float(mean + reach)), n)
 
 

@@ -13,10 +13,17 @@ import numpy as np
 import pandas as pd
 
 from polyp_core import metrics
+from polyp_core.evidence.clusters import (
+    NOTHING,
+    find_auc_variance,
+    find_design_effect,
+    find_wilson,
+    number_clusters,
+    place_rows,
+)
 
 _NORMAL = NormalDist()
 _Z = _NORMAL.inv_cdf(0.975)
-_NOTHING = 1e-24  # of a variance: what rounding leaves of zero
 _NO_CLASS = "There are no {} images among those that both judged."
 _NO_VARIANCE = (
     "No interval can be computed: both put the images in the same order or divide the classes "
@@ -122,19 +129,12 @@ def compare_auc(
     if m == 0 or n == 0:
         reason = _NO_CLASS.format("negative" if m else "positive") if m + n else _NO_IMAGES
         return _describe(None, None, m + n, p_value=None, reason=reason)
-    differences = _place(is_positive, np.asarray(b)) - _place(is_positive, np.asarray(a))
+    differences = place_rows(is_positive, np.asarray(b)) - place_rows(is_positive, np.asarray(a))
     value = float(differences[is_positive].mean())
     # What each row adds to the estimate, and what the rows of a patient add together.
     shares = (differences - value) / np.where(is_positive, m, n)
-    clusters = number_clusters(groups, m + n)
-    above = np.bincount(clusters, np.where(is_positive, shares, 0))
-    below = np.bincount(clusters, np.where(is_positive, 0, shares))
-    variance = (
-        (above**2).sum() * _correct(len(np.unique(clusters[is_positive])))
-        + (below**2).sum() * _correct(len(np.unique(clusters[~is_positive])))
-        + 2 * (above * below).sum() * _correct(len(above))
-    )
-    if not variance > _NOTHING:  # or not a number
+    variance = find_auc_variance(shares, is_positive, number_clusters(groups, m + n))
+    if not variance > NOTHING:  # or not a number
         return _describe(value, None, m + n, p_value=None, reason=_NO_VARIANCE)
     error = float(np.sqrt(variance))
     interval = max(-1.0, value - _Z * error), min(1.0, value + _Z * error)
@@ -184,23 +184,11 @@ def compare_decisions(
     if groups is not None and n > 1 and clusters.max() == 0:
         difference = _describe(value, None, n, reason=_ONE_PATIENT)
     else:
-        effect = _find_design_effect(gains, clusters)
+        effect = find_design_effect(gains, clusters)
         cells = np.array([counts[key] for key in ("both_right", "only_b", "only_a", "both_wrong")])
         difference = _describe(value, _find_paired_interval(cells / effect), n)
     p_value = _flip_signs(np.bincount(clusters, gains).astype(int))
     return {"n": n, **counts, "p_value": p_value, "difference": difference}
-
-
-def number_clusters(groups: np.ndarray | None, n: int) -> np.ndarray:
-    """Of each of `n` images the number of its patient, from 0 on; an unknown patient is its own."""
-    if groups is None:
-        return np.arange(n)
-    codes, names = pd.factorize(np.asarray(groups, dtype=object))
-    is_unknown = np.isin(codes, np.flatnonzero(names == "")) | (codes < 0)
-    _, clusters = np.unique(
-        np.where(is_unknown, len(names) + np.arange(n), codes), return_inverse=True
-    )
-    return np.asarray(clusters)
 
 
 def _key_rows(table: pd.DataFrame, *, by_content: bool) -> pd.DataFrame:
@@ -212,23 +200,6 @@ def _key_rows(table: pd.DataFrame, *, by_content: bool) -> pd.DataFrame:
     rows = rows.sort_values(["path", "frame"], kind="stable")
     copy = rows.groupby(["sha256", "frame"]).cumcount().rename("copy")
     return rows.set_index(["sha256", "frame", copy], drop=False)
-
-
-def _place(is_positive: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """For each positive the share of negatives below it, for each negative of positives above.
-
-    Ties count half. The mean of either is the AUC; these are the components of DeLong's method.
-    """
-    placed: np.ndarray = pd.Series(values).rank().to_numpy(copy=True)
-    for own in (is_positive, ~is_positive):
-        placed[own] = (placed[own] - pd.Series(values[own]).rank().to_numpy()) / (~own).sum()
-    placed[~is_positive] = 1 - placed[~is_positive]
-    return placed
-
-
-def _correct(num_units: int) -> float:
-    """What makes a sum of squares around its mean an unbiased variance; one unit tells nothing."""
-    return num_units / (num_units - 1) if num_units > 1 else float("nan")
 
 
 def _describe(
@@ -244,19 +215,6 @@ def _describe(
     return plain | {"reason": reason} if reason else plain
 
 
-def _find_design_effect(gains: np.ndarray, clusters: np.ndarray) -> float:
-    """By how much patients widen the variance of the mean gain; images a patient, if it is zero."""
-    n, sizes = len(gains), np.bincount(clusters)
-    if len(sizes) == n:
-        return 1.0
-    mean = gains.mean()
-    expected = ((gains - mean) ** 2).sum() * _correct(n)
-    if expected == 0:
-        return n / len(sizes)
-    seen = ((np.bincount(clusters, gains) - sizes * mean) ** 2).sum() * _correct(len(sizes))
-    return max(1.0, float(seen / expected))
-
-
 def _find_paired_interval(cells: np.ndarray) -> tuple[float, float]:
     """Newcombe's method 10 for what the first has right less what the second has.
 
@@ -270,8 +228,8 @@ def _find_paired_interval(cells: np.ndarray) -> tuple[float, float]:
         agreement = max(0.0, agreement - n / 2)
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     correlation = agreement / np.sqrt(margins) if margins else 0.0
-    low_1, share_1, high_1 = _find_wilson((both + first) / n, n)
-    low_2, share_2, high_2 = _find_wilson((both + second) / n, n)
+    low_1, share_1, high_1 = find_wilson((both + first) / n, n)
+    low_2, share_2, high_2 = find_wilson((both + second) / n, n)
     reaches = [
         np.sqrt(own**2 - 2 * correlation * own * other + other**2)
         for own, other in (
@@ -281,13 +239,6 @@ def _find_paired_interval(cells: np.ndarray) -> tuple[float, float]:
     ]
     difference = share_1 - share_2
     return float(max(-1.0, difference - reaches[0])), float(min(1.0, difference + reaches[1]))
-
-
-def _find_wilson(share: float, n: float) -> tuple[float, float, float]:
-    """Low end, share and high end; `n` may be no whole number, as in `metrics` it must."""
-    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    reach = _Z / (1 + _Z**2 / n) * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    return max(0.0, float(middle - reach)), share, min(1.0, float(middle + reach))
 
 
 def _flip_signs(gains: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from polyp_core.dataset import FURTHER_PREFIX
-from polyp_core.evidence.pairs import number_clusters
+from polyp_core.evidence.clusters import number_clusters
 from polyp_core.metrics import evaluate
 
 UNKNOWN = "not known"

@@ -286,7 +286,11 @@ def test_every_number_is_there_by_image_and_by_patient_with_the_metrics_that_wer
     known = evaluate_predictions(table, 0.4)
     for name, level in found.items():
         assert list(level) == list(INTERVALS)
-        assert {key: level[key] for key in known[name]} == known[name]
+        if name == "patient":  # by image the intervals are those of whole patients
+            assert {key: level[key] for key in known[name]} == known[name]
+        assert {key: level[key]["value"] for key in known[name]} == {
+            key: metric["value"] for key, metric in known[name].items()
+        }
         for metric in level.values():
             assert set(metric) == {"value", "low", "high", "n"}
             assert metric["low"] <= metric["value"] <= metric["high"]
@@ -451,3 +455,46 @@ def test_few_strange_images_never_warn_and_never_fail(seed):
     probabilities = random.choice([0.0, 1e-300, 1e-9, 0.3, 0.5, 1 - 1e-16, 1.0], n)
     groups = random.choice(["a", "b", "c", ""], n) if seed % 2 else ""
     find_reasons(make_table(labels, probabilities, groups), prevalence=0.01)
+
+
+def draw_clustered(rng, num_patients=40, num_images=8):
+    """Images of a patient are much alike: right and wrong come by patient."""
+    labels = np.repeat(rng.permutation(num_patients) % 2, num_images)
+    logits = np.repeat(rng.normal(0, 1.5, num_patients), num_images)
+    logits = logits + 0.8 * (2 * labels - 1) + rng.normal(0, 0.5, len(labels))
+    groups = np.repeat([f"p{number}" for number in range(num_patients)], num_images)
+    return pd.DataFrame(
+        {"label": labels, "group": groups, "probability": 1 / (1 + np.exp(-logits))}
+    )
+
+
+@pytest.mark.parametrize("name", ["accuracy", "sensitivity", "ppv", "auc"])
+def test_the_interval_by_image_holds_the_truth_where_images_of_a_patient_are_alike(name):
+    rng = np.random.default_rng(5)
+    many = draw_clustered(rng, 60_000, 1)  # one image a patient: the same truth
+    truth = describe_predictions(many, 0.5, num_samples=10)["image"][name]["value"]
+    held = {"whole patients": 0, "images alone": 0}
+    for _ in range(100):
+        drawn = draw_clustered(rng)
+        for how, table in (("whole patients", drawn), ("images alone", drawn.assign(group=""))):
+            found = describe_predictions(table, 0.5, num_samples=10)["image"][name]
+            held[how] += found["low"] <= truth <= found["high"]
+    assert held["whole patients"] >= 89
+    assert held["images alone"] <= 80
+
+
+def test_with_one_image_a_patient_the_intervals_are_wilsons_and_delongs():
+    table = draw_clustered(np.random.default_rng(1), 60, 1)
+    known = describe_predictions(table, 0.5, num_samples=10)["image"]
+    unknown = describe_predictions(table.assign(group=""), 0.5, num_samples=10)["image"]
+    for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc"):
+        assert known[name] == unknown[name]
+
+
+def test_copies_of_an_image_do_not_narrow_an_interval_by_image():
+    table = draw_clustered(np.random.default_rng(2), 30, 1)
+    copied = pd.concat([table] * 5, ignore_index=True)
+    once, often = (describe_predictions(t, 0.5, num_samples=10)["image"] for t in (table, copied))
+    for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc"):
+        for end in ("low", "high"):
+            assert often[name][end] == pytest.approx(once[name][end], abs=0.02)

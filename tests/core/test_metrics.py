@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, fisher_exact, mannwhitneyu, norm
+from scipy.stats import binomtest, fisher_exact, mannwhitneyu, norm, t
 from sklearn.metrics import log_loss, roc_auc_score
 
 from polyp_core.metrics import (
@@ -12,6 +12,7 @@ from polyp_core.metrics import (
     estimate_proportion,
     evaluate,
     evaluate_predictions,
+    find_t_quantile,
     pool_patients,
 )
 
@@ -176,3 +177,9 @@ def test_crossentropy_agrees_with_scikit_learn():
         log_loss(labels, probabilities)
     )
     assert np.isfinite(binary_crossentropy(labels, np.array([1.0, 0.0, 1.0, 0.0])))
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 29, 400])
+def test_the_quantile_of_t_is_that_of_scipy(degrees):
+    found = find_t_quantile(degrees)
+    assert found == pytest.approx(t.ppf(0.975, degrees), rel=5e-4 if degrees > 4 else 1e-7)

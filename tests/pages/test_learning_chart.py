@@ -85,7 +85,12 @@ def test_a_study_with_shares_says_what_more_images_would_give(open_page, study):
     assert (
         table["Trained on"].tolist() == ["100 %"] * 5 + ["75 %"] * 5 + ["50 %"] * 5 + ["25 %"] * 5
     )
-    assert "Download the curve" in [button.label for button in app.get("download_button")]
+    links = [json.loads(links.proto.json) for links in app.get("bidi_component")]
+    assert [link["stem"].rpartition("-")[2] for link in links] == ["auc", "accuracy"]
+    assert all(
+        {"share", "num_training", "auc"} <= set(link["csv"].split("\n")[0].strip().split(","))
+        for link in links
+    )
 
 
 def test_bars_are_the_intervals_and_seeds_are_dots(monkeypatch, tmp_path):

@@ -84,7 +84,7 @@ def test_within_the_band_the_answer_is_not_sure(open_page, own_run, pictures):
     app = upload(open_page("Predict"), (pictures[0].name, pictures[0].read_bytes()))
     texts = read_texts(app)
     assert "Not sure" in texts
-    assert "Between 0% and 100% this model is to give no answer" in texts
+    assert "Between 0 and 100 % this model is to give no answer" in texts
     write_decision(own_run, Decision(Goal("hand", 0.5), 0.5, Band(0.5, 0.5), 0.01))
     assert "Not sure" not in read_texts(app.run())
 

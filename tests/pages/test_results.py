@@ -24,7 +24,7 @@ from tests.pages.conftest import ROOT, read_texts
 from ui import evidence_charts
 from ui.results_curves import count_cells
 from ui.results_numbers import tabulate
-from ui.results_source import list_kinds, read_judged
+from ui.results_source import list_kinds, list_sources, read_judged
 
 # Two images each of patients p0 to p9; the odd ones are calcified. By patient, at one half: p1 is
 # missed, p0 is a false alarm, and 8 of 10 are right; Wilson's interval of that is 49 to 94 %.
@@ -204,7 +204,7 @@ def test_what_is_looked_at_is_in_use_only_when_somebody_says_so(mine):
     assert decision.level == "patient"
     texts = see(app)
     assert "In use, chosen on validation by patient, for at least 95 % sensitivity" in texts
-    assert "on these same images the threshold was chosen" in texts
+    assert "the temperature was fitted and the threshold was chosen, so the numbers lean" in texts
     # Who comes next finds it.
     again = open_results(run="mine")
     assert again.segmented_control(key="results goal").value == "sensitivity"
@@ -259,8 +259,13 @@ def test_the_doubtful_are_left_open_and_counted(mine):
     assert read_rates(app)["Accuracy"] == ("100 %", "65 to 100, n = 7")
     answers = find_figure(app, "Answer")
     assert answers["layout"]["xaxis"]["ticktext"] == ["non-calc…", "open", "calcified"]
+    assert "Counted with an answer for all; the tiles below leave 3 open." in texts
+    assert "the temperature was fitted and the band was chosen, so the numbers lean" in texts
+    open_box(app, "All numbers")
+    assert "At the threshold of 50.0 %, with an answer for all." in see(app)
     app.number_input(key="results target error").set_value(20.0).run()
     assert "All 10 patients are answered: so few are wrong without a band." in see(app)
+    assert "Counted with an answer for all" not in see(app)
 
 
 def test_a_band_that_cannot_be_had_says_why(demo_data):
@@ -280,6 +285,55 @@ def test_the_stored_band_holds_on_test_images_too(demo_data):
     assert "are left to a person" in see(app)
     app.slider(key="results threshold slider").set_value(40.0).run()
     assert "are left to a person" not in see(app)  # it belongs to the threshold it came with
+
+
+def test_a_stored_band_that_holds_none_of_the_test_images_says_so(demo_data):
+    run = make_run(table=make_table(("validation", "test")))
+    write_decision(run, Decision(Goal("hand", 0.5), 0.5, Band(0.49, 0.51), 0.05, "patient"))
+    texts = see(open_results(run="mine", kind="test"))
+    assert "All 10 patients are answered: none lies within the band." in texts
+    assert "Counted with an answer for all" not in texts
+
+
+def test_a_threshold_set_by_hand_was_chosen_on_these_images(mine):
+    metrics = mine.read_metrics()
+    metrics.pop("calibration")  # no temperature was fitted
+    mine.write_json("metrics.json", metrics)
+    app = open_results(run="mine")
+    assert "Neither epoch nor threshold was chosen on these images" in see(app)
+    app.slider(key="results threshold slider").set_value(25.0).run()
+    assert "on these same images the threshold was chosen, so the numbers lean" in see(app)
+    app.button(key="results back").click().run()
+    assert "Neither epoch nor threshold was chosen on these images" in see(app)
+
+
+def test_other_data_that_were_partly_known_are_not_called_a_test(mine):
+    files = Run(mine.directory / "evaluations" / "elsewhere")
+    shutil.copytree(mine.directory, files.directory, ignore=lambda *_: ["evaluations"])
+    files.write_table("predictions.csv", make_table().assign(split=""))
+    files.write_json("metrics.json", {"num_images": 20, "num_validation_images": 4})
+    texts = see(open_results(run="mine", kind="elsewhere"))
+    assert "Images of another folder, elsewhere. 4 images counted that the model was" in texts
+    assert "nothing of the model was chosen" not in texts
+    files.write_json("metrics.json", {"num_images": 20, "num_validation_images": 0})
+    texts = see(open_results(run="mine", kind="elsewhere"))
+    assert "nothing of the model was chosen on them" in texts
+    files.path("metrics.json").unlink()
+    texts = see(open_results(run="mine", kind="elsewhere"))
+    assert "Whether the model was made with any of them is not known" in texts
+
+
+def test_a_run_without_patients_does_not_set_the_level_of_the_next(mine):
+    make_run("alone", table=make_table().assign(group=""))
+    app = open_results(run="mine")
+    other, first = (
+        next(option for option in list_sources() if option.name == name)
+        for name in ("alone", "mine")
+    )
+    app.selectbox(key="results source").set_value(other).run()
+    assert "16 of 20 images right" in see(app)
+    app.selectbox(key="results source").set_value(first).run()
+    assert "8 of 10 patients right" in see(app)
 
 
 def test_a_link_opens_the_same(demo_data):
@@ -331,7 +385,8 @@ def test_one_class_alone_shows_what_can_be_shown(demo_data):
     assert "A threshold cannot be chosen with one class alone" in app.error[0].value
     for title in ("All numbers", "More curves"):
         open_box(app, title)
-    assert "AUC" in see(app)
+    (table,) = [table.value for table in app.dataframe if "By patient" in table.value]
+    assert table.set_index("Number").loc["AUC", "By patient"] == "not defined"
 
 
 def test_equal_probabilities_are_no_traceback(demo_data):
@@ -358,6 +413,9 @@ def test_a_run_without_validation_says_what_is_missing(demo_data):
     app = open_results(run="mine")
     assert "it has neither validation nor test images" in see(app)
     assert not app.metric
+    # Another folder would be a test all the same.
+    assert "No other folder was judged yet." in see(app)
+    assert "results external start" in [button.key for button in app.button]
 
 
 def test_a_run_whose_predictions_are_gone_says_so(mine):
@@ -416,6 +474,16 @@ def test_a_study_is_judged_over_all_its_folds(monkeypatch, open_page, tmp_path):
     assert "6 of 6 patients right, 100 %" in texts
     assert "judged by the members of the study that had not seen it" in texts
     assert app.query_params["study"] == "folds"
+    # Its own model is made last: until then there is nothing to keep a threshold with.
+    assert "over these same folds" not in texts
+    app.slider(key="results threshold slider").set_value(25.0).run()
+    assert "But over these same folds the threshold was chosen" in see(app)
+    use = app.button(key="results use")
+    assert use.disabled
+    assert use.help == "The study has no model of all its members yet."
+    titles = [box.label for box in app.expander]
+    assert "Slices" in titles
+    assert not {"Shortcuts and robustness", "Other data"} & set(titles)
     links = [link.proto for link in open_page("Train", study="folds").main.get("page_link")]
     assert [link.query_string for link in links if link.label == "See the results"] == [
         "study=folds"
@@ -539,4 +607,3 @@ def test_only_what_can_be_judged_is_offered(demo_data):
     assert list_kinds(run) == ["validation", "test"]
     judged = read_judged(run, "test")
     assert set(judged.table["split"]) == {"test"}
-    assert judged.has_patients

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from polyp_core import evaluation_jobs, workspace
 from polyp_core.checks import EFFECTS
+from polyp_core.decision import Decision, Goal, write_decision
 from polyp_core.evaluation_jobs import find_checks, list_evaluations
 from polyp_core.evidence.pairs import match_predictions
 from polyp_core.evidence.slices import slice_predictions
@@ -53,8 +54,10 @@ if st.session_state["test part"] == "pairs":
     show_pairs(judged, st.session_state["test level"])
 elif st.session_state["test part"] == "slices":
     show_slices(judged, 0.5)
+elif st.session_state["test part"] == "checks":
+    show_checks(judged)
 else:
-    {"external": show_external, "checks": show_checks}[st.session_state["test part"]](judged)
+    show_external(judged.run, judged.kind, is_study=judged.study is not None)
 """
 
 
@@ -534,6 +537,13 @@ def test_a_finished_one_says_what_it_is_worth_and_what_was_left_out(mine):
     assert "3 images counted, but of a patient named as one of training." in texts
 
 
+def test_a_finished_one_is_counted_at_the_threshold_in_use(mine):
+    make_evaluation(mine)
+    write_decision(mine, Decision(Goal("hand", 0.25), 0.25))
+    # p1, missed at one half, is found.
+    assert "9 of 10 patients right, 90 %" in see(show("external", mine))
+
+
 def test_one_click_opens_it(mine):
     make_evaluation(mine)
     app = show("external", mine)
@@ -567,7 +577,7 @@ def test_what_cannot_be_deleted_any_more_says_why(mine):
     shutil.rmtree(files.directory)
     click(app, "Delete for good")
     assert not app.exception
-    assert app.error or "No other folder" in see(app)
+    assert "No other folder was judged yet." in see(app)
 
 
 def test_a_real_worker_judges_a_folder_for_the_page(mine, clinic):
@@ -733,6 +743,8 @@ def test_checks_without_a_result_say_so_and_start_anew(mine, state, no_worker):
 
 def test_a_damaged_result_is_no_traceback(mine):
     write_checks(mine).path("checks.json").write_text("[1, 2")
+    assert "cannot be read" in see(show("checks", mine))
+    write_checks(mine, found={"robustness": [], "borders": {}})  # of another version
     assert "cannot be read" in see(show("checks", mine))
 
 
