@@ -12,7 +12,7 @@ from polyp_core import words, workspace
 from polyp_core.config import DataConfig
 from polyp_core.dataset import find_group
 from polyp_core.decision import read_worth
-from polyp_core.errors import ConfigError, DatasetError, RunError
+from polyp_core.errors import ConfigError, DatasetError, PolypError, RunError
 from polyp_core.evaluation import find_tested
 from polyp_core.evaluation_jobs import (
     delete_evaluation,
@@ -27,6 +27,7 @@ from ui.results_link import KIND
 from ui.words import escape
 
 _FOLDER, _PATTERN = "results external folder", "results external pattern"
+_KNOWN = "results known folders"
 _NUM_OFFERED = 10
 _LOOK_EVERY_S = 1.0
 _STATES = {"stopped": "Stopped", "interrupted": "Interrupted", "failed": "Failed"}
@@ -123,30 +124,48 @@ def show_progress(status: dict[str, Any]) -> None:
 def _show_form(run: Run) -> None:
     pattern_about = DataConfig.__dataclass_fields__["group_pattern"].metadata
     own_pattern = run.read_config().data.group_pattern
+    said, problem = "", ""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        folder = st.selectbox(
-            "Folder or CSV manifest", list_folders(run), key=_FOLDER, index=None, width=420,
-            accept_new_options=True, placeholder="Type a path, or choose a known folder",
+        folder = st.text_input(
+            "Folder or CSV manifest", key=_FOLDER, width=380, placeholder="Type or paste a path",
             help="With the model's two classes as folders, or a CSV with the columns path, label "
             "and group (the patient). A split in it is passed over. Nothing in it is changed.",
-        )  # fmt: skip
+        ).strip(" \"'")  # fmt: skip
+        known = list_folders(run)
+        if known:
+            st.selectbox(
+                "Known folders", known, key=_KNOWN, index=None, width=220,
+                placeholder="Take one of them", on_change=_take_known,
+            )  # fmt: skip
         pattern = st.text_input(
-            pattern_about["label"], own_pattern, key=f"{_PATTERN} {run.directory}", width=240,
+            pattern_about["label"], own_pattern, key=f"{_PATTERN} {run.directory}", width=220,
             help=pattern_about["help"], placeholder="as recognised",
         )  # fmt: skip
+        if folder:
+            try:
+                said = _look(run, folder, pattern)
+            except PolypError as error:
+                problem = str(error)
         is_started = st.button(
             "Start", type="primary", icon=":material/play_arrow:", key="results external start",
-            disabled=not folder,
+            disabled=not folder or bool(problem),
         )  # fmt: skip
-    if not folder:
-        return
-    folder = folder.strip(" \"'")
-    with errors():
-        if is_started:
+    if problem:
+        show_problem(problem)
+    elif said:
+        st.caption(said)
+    if is_started:
+        with errors():
             start_evaluation(run, folder, group_pattern=pattern)
             toast_next("Judging has begun; it goes on when you close this page.", "play_arrow")
             st.rerun()
-        st.caption(_look(run, folder, pattern))
+
+
+def _take_known() -> None:
+    """Put the chosen folder into the field, where it can be changed."""
+    if st.session_state[_KNOWN]:
+        st.session_state[_FOLDER] = st.session_state[_KNOWN]
+    st.session_state[_KNOWN] = None
 
 
 @st.cache_data(

@@ -10,6 +10,7 @@ import streamlit as st
 from polyp_core import words
 from polyp_core.decision import Decision
 from polyp_core.evidence import INTERVALS, describe_at_threshold
+from ui.downloads import write_csv
 from ui.results_evidence import UNITS, read_fixed_numbers, read_levels
 from ui.results_source import Judged
 from ui.words import escape
@@ -34,8 +35,8 @@ _NAMES = {
     "specificity": _Name("Specificity", "%", "Left alone, of the negative"),
     "ppv": _Name("PPV", "%", "Positive, of those called so"),
     "npv": _Name("NPV", "%", "Negative, of those called so"),
-    "ppv_at_prevalence": _Name("PPV at that prevalence", "%", "The same among other people"),
-    "npv_at_prevalence": _Name("NPV at that prevalence", "%", "The same among other people"),
+    "ppv_at_prevalence": _Name("PPV at that prevalence", ".1%", "The same among other people"),
+    "npv_at_prevalence": _Name("NPV at that prevalence", ".1%", "The same among other people"),
     "f1": _Name("F1", ".2f", "Harmonic mean of sensitivity and PPV"),
     "mcc": _Name("MCC", ".2f", "Correlation; 0 is guessing"),
     "auc": _Name("AUC", ".2f", "Of ranking; 0.5 is guessing"),
@@ -82,7 +83,7 @@ def show_numbers(judged: Judged, shown: Decision) -> None:
         f"of 2,000 bootstrap samples of whole {UNITS[levels[units[0]].cluster_unit]}."
     )
     place.download_button(
-        "Download table", tabulate(numbers, threshold, prevalence).to_csv(index=False),
+        "Download table", write_csv(tabulate(numbers, threshold, prevalence)),
         f"{judged.stem}-numbers.csv", "text/csv", icon=":material/download:",
         on_click="ignore", key="results numbers csv",
     )  # fmt: skip
@@ -138,7 +139,7 @@ def _say(metric: Plain, form: str) -> str:
     value, low, high = metric["value"], metric["low"], metric["high"]
     if value is None:
         return "not defined"
-    said = _write(value, form) + (" %" if form == "%" else "")
+    said = _write(value, form) + (" %" if "%" in form else "")
     if low is None or high is None:
         return f"{said} (no interval)"
     join = "–" if low >= 0 else " to "
@@ -148,6 +149,8 @@ def _say(metric: Plain, form: str) -> str:
 def _write(value: float, form: str) -> str:
     if form == "%":
         return str(words.round_percent(value))
+    if form == ".1%":  # where the answer is nearly always the same, whole percents say nothing
+        return f"{100 * value:.1f}"
     return f"{value:{form}}".replace("-", "−")
 
 

@@ -186,7 +186,8 @@ def _show_numbers(
         said = {title: say(vars(found[key])) for key, (title, say) in _MEASURES.items()}
         rows.append(
             {"Line": _DASHES[dash], "Model": name} | said
-            | {"Threshold": f"{threshold:.3g}", "Judged as": KIND_NAMES.get(model.kind, model.kind)}
+            | {"Threshold": f"{100 * threshold:.3g} %",
+               "Judged as": KIND_NAMES.get(model.kind, model.kind)}
         )  # fmt: skip
     table = pd.DataFrame(rows)
     st.dataframe(
@@ -200,6 +201,11 @@ def _show_numbers(
             ),
         },
     )  # fmt: skip
+    if len(set(thresholds)) > 1:
+        st.caption(
+            ":material/info: The models decide at different thresholds. Their answers differ by "
+            "that as well; the AUC does not."
+        )
 
 
 def _show_tests(

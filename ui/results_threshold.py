@@ -160,8 +160,9 @@ def _show_goals(level: Level) -> None:
             )  # fmt: skip
         elif kind == "cost":
             st.number_input(
-                "A miss costs, false alarms", 0.001, 1000.0, step=1.0, format="%g", key=_COST,
-                width=190, persist_state="session", on_change=_choose, args=(level,),
+                "A miss costs as much as so many false alarms", 0.001, 1000.0, step=1.0,
+                format="%g", key=_COST, width=300, persist_state="session", on_change=_choose,
+                args=(level,),
             )  # fmt: skip
     if _PROBLEM in st.session_state:
         show_problem(st.session_state[_PROBLEM])

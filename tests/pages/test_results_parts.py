@@ -490,6 +490,17 @@ def test_folders_of_other_runs_are_offered(mine, tmp_path):
     assert str(mine.read_index().folder) not in options
 
 
+def test_a_known_folder_is_put_into_the_field_where_it_can_be_changed(mine, tmp_path):
+    other = make_run("other", folder=tmp_path / "elsewhere")
+    app = show("external", mine)
+    app.selectbox[0].select(str(other.read_index().folder))
+    run(app)
+    assert app.text_input[0].value == str(other.read_index().folder)
+    assert app.selectbox[0].value is None
+    app.text_input[0].set_value("/elsewhere/deeper")
+    assert "'/elsewhere/deeper' does not exist" in run(app).error[0].value.replace("\\", "")
+
+
 def test_what_is_in_the_folder_is_told_before_the_start(mine, clinic):
     app = show("external", mine, results_external_folder=str(clinic))
     assert "20 files of calcified and non-calcified" in see(app)
@@ -497,12 +508,13 @@ def test_what_is_in_the_folder_is_told_before_the_start(mine, clinic):
 
 def test_a_pattern_that_finds_no_patient_is_told_with_a_name(mine, clinic):
     app = show("external", mine, results_external_folder=str(clinic))
-    app.text_input[0].set_value("^scan-([0-9]+)")
+    app.text_input[1].set_value("^scan-([0-9]+)")
     run(app)
     said = app.error[0].value.replace("\\", "")
     assert "finds no patient in 20 of 20 file names" in said
     assert "Received: 'patient-" in said
-    app.text_input[0].set_value("patient-([0-9]+)")
+    assert next(b for b in app.button if b.label == "Start").disabled
+    app.text_input[1].set_value("patient-([0-9]+)")
     assert "10 patients by the pattern" in see(run(app))
 
 
