@@ -37,7 +37,7 @@ _NAMES = {
     "npv": _Name("NPV", "%", "Negative, of those called so"),
     "ppv_at_prevalence": _Name("PPV at that prevalence", ".1%", "The same among other people"),
     "npv_at_prevalence": _Name("NPV at that prevalence", ".1%", "The same among other people"),
-    "f1": _Name("F1", ".2f", "Harmonic mean of sensitivity and PPV"),
+    "f1": _Name("F1", ".2f", "Sensitivity and PPV in one"),
     "mcc": _Name("MCC", ".2f", "Correlation; 0 is guessing"),
     "auc": _Name("AUC", ".2f", "Of ranking; 0.5 is guessing"),
     "average_precision": _Name("Average precision", ".2f", "Area under precision and recall"),
@@ -80,7 +80,8 @@ def show_numbers(judged: Judged, shown: Decision) -> None:
         f"At the threshold of {100 * threshold:.1f} %"
         f"{'' if shown.band is None else ', with an answer for all'}. In brackets the 95 % "
         "interval: Wilson's for proportions, DeLong's for the AUC, for the others the middle 95 % "
-        f"of 2,000 bootstrap samples of whole {UNITS[levels[units[0]].cluster_unit]}."
+        "of 2,000 bootstrap samples (for the calibration error less what chance adds to it); all "
+        f"of whole {UNITS[levels[units[0]].cluster_unit]}."
     )
     place.download_button(
         "Download table", write_csv(tabulate(numbers, threshold, prevalence)),
