@@ -176,7 +176,7 @@ def test_settings_come_back_from_a_file(open_page, tmp_path):
     assert not app.exception
     assert app.session_state["preset"] == "thesis"
     assert app.number_input(key="setting training.momentum").value == 0.5
-    assert app.number_input(key="setting training.epochs").value == 40
+    assert app.number_input(key="setting training.epochs").value == values["training"]["epochs"]
     assert "Momentum 0.5" in read_texts(app).replace("\\", "")
 
 
