@@ -161,11 +161,6 @@ def describe_curve(seeds: pd.DataFrame) -> pd.DataFrame:
     return means.astype({"n": int}).reset_index()
 
 
-def read_learning_curve(study: Study) -> pd.DataFrame:
-    """The curve as far as members are finished; see `describe_curve`."""
-    return describe_curve(measure_seeds(read_judged(study)))
-
-
 def extrapolate(judged: pd.DataFrame, metric: str, shares: list[float]) -> Outlook:
     """What twice as many training images would give, by an inverse power law of the error.
 

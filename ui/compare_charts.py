@@ -16,7 +16,7 @@ from polyp_core.runs import Run
 from ui.charts import PLAIN, get_layout
 from ui.draft import say_value
 from ui.pictures import is_dark
-from ui.readers import name_run
+from ui.readers import find_time, name_run
 from ui.results_candidates import MAX_OTHERS, compare_next
 from ui.words import escape, escape_figure
 
@@ -171,7 +171,9 @@ def _judge_images(runs: Sequence[Run]) -> None:
     runs = [run for run in runs if "Accuracy" in _say_worth(run)]
     if len(runs) < 2:
         return
-    images = [_read_validation(str(run.directory), _find_time(run)) for run in runs]
+    images = [
+        _read_validation(str(run.directory), find_time(run.path("index.csv"))) for run in runs
+    ]
     unknown = [run for run, found in zip(runs, images, strict=True) if not found]
     if unknown:
         st.warning(
@@ -215,13 +217,6 @@ def _read_validation(directory: str, changed_ns: int) -> frozenset[str]:
         return frozenset((rows["sha256"] + " " + rows["frame"].astype(str))[rows["sha256"] != ""])
     except (RunError, KeyError):
         return frozenset()
-
-
-def _find_time(run: Run) -> int:
-    try:
-        return run.path("index.csv").stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _show_differences(runs: Sequence[Run], labels: Sequence[str]) -> None:

@@ -11,13 +11,16 @@ from polyp_core.study import Study
 from ui.charts import get_layout, get_line_colours
 from ui.downloads import show_figure
 from ui.pictures import is_dark
+from ui.readers import find_time
 
 _LEAST_SPAN = 0.1  # of the vertical axis, so that small differences look small
 
 
 def show_learning_curve(study: Study) -> None:
     """One sentence, and accuracy and AUC against the number of images; nothing without shares."""
-    learning = _read_learning(str(study.directory.absolute()), _find_time(study))
+    learning = _read_learning(
+        str(study.directory.absolute()), find_time(study.files.path("metrics.json"))
+    )
     if learning is None:
         return
     st.markdown("**What would more images give?**")
@@ -150,12 +153,6 @@ def _explain(learning: Learning) -> str:
             "curve goes on as it has begun."
         )
     return text
-
-
-def _find_time(study: Study) -> int:
-    """When the study was last summed up, which it is after each member that ends."""
-    path = study.files.path("metrics.json")
-    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

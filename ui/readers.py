@@ -195,6 +195,14 @@ def _classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction
     )
 
 
+def find_time(path: Path) -> int:
+    """When a file was written, in ns: part of the key of what is remembered of it; 0 for none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def find_active_run() -> Run | None:
     """The run that trains now, whoever started it, or else the next in the queue."""
     return next((run for run, _ in list_active_runs(workspace.get_queue_dir())), None)

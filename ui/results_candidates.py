@@ -11,6 +11,7 @@ from polyp_core.errors import RunError
 from polyp_core.evaluation_jobs import EVALUATIONS, get_home, list_evaluations
 from polyp_core.runs import Run
 from polyp_core.study import Study
+from ui.readers import find_time
 from ui.results_link import COMPARISON_BOX, KIND, SOURCE
 from ui.results_source import (
     STUDY,
@@ -110,8 +111,8 @@ def _list_kinds(source: Run | Study) -> list[str]:
     """As `list_kinds`, which reads a table of every image; asked again when something changed."""
     files, own = _find_files(source)
     evaluations = list_evaluations(own)
-    ready = tuple(one.name for one in evaluations if _find_time(one))
-    return _list_known_kinds(source, _find_time(files), ready)
+    ready = tuple(one.name for one in evaluations if find_time(one.path("predictions.csv")))
+    return _list_known_kinds(source, find_time(files.path("predictions.csv")), ready)
 
 
 def _read_images(source: Run | Study, kind: str) -> frozenset[str]:
@@ -119,19 +120,12 @@ def _read_images(source: Run | Study, kind: str) -> frozenset[str]:
     files, own = _find_files(source)
     if kind not in KIND_NAMES:
         files = Run(get_home(own) / EVALUATIONS / kind)
-    return _read_known_images(source, kind, _find_time(files))
+    return _read_known_images(source, kind, find_time(files.path("predictions.csv")))
 
 
 def _find_files(source: Run | Study) -> tuple[Run, Run]:
     """Where the predictions lie, and the run that evaluations are of."""
     return (source.files, source.ensemble) if isinstance(source, Study) else (source, source)
-
-
-def _find_time(files: Run) -> int:
-    try:
-        return files.path("predictions.csv").stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 @st.cache_resource(max_entries=500, show_spinner=False, hash_funcs={Run: str, Study: str})

@@ -24,7 +24,7 @@ from polyp_core.phantom import draw_parameters, render_phantom
 from polyp_core.prediction import Prediction, draw_overlay
 from polyp_core.runs import Run
 from ui.pictures import shrink
-from ui.readers import open_classifier
+from ui.readers import find_time, open_classifier
 from ui.region import outline
 from ui.results_source import Judged
 
@@ -167,9 +167,14 @@ def draw_neighbour(neighbour: Neighbour, *, is_large: bool = False) -> bytes | N
 def _find_nearest(judged: Judged, model: Run, numbers: list[int]) -> dict[int, Neighbour]:
     """As `find_neighbours`, of one model; what was asked before is known."""
     files = find_files(judged) if judged.is_external else model
-    if not (_find_time(files) and _find_time(model)):
+    if not (find_time(files.path("features.npy")) and find_time(model.path("features.npy"))):
         return {}
-    key = str(files.directory), _find_time(files), str(model.directory), _find_time(model)
+    key = (
+        str(files.directory),
+        find_time(files.path("features.npy")),
+        str(model.directory),
+        find_time(model.path("features.npy")),
+    )
     known = _get_known_neighbours(*key)
     missing = [number for number in numbers if number not in known]
     if missing:
@@ -210,13 +215,6 @@ def _get_known_neighbours(
 ) -> dict[int, Neighbour]:
     """What all sessions share, by the number of the image."""
     return {}
-
-
-def _find_time(files: Run) -> int:
-    try:
-        return files.path("features.npy").stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _draw(judged: Judged, row: Row, model: Run | None, how: tuple[bool, int, float, int]) -> Shown:

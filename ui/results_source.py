@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -15,7 +14,7 @@ from polyp_core.evaluation_jobs import list_evaluations
 from polyp_core.evidence.slices import join_index
 from polyp_core.runs import Run
 from polyp_core.study import Study, list_studies
-from ui.readers import name_run
+from ui.readers import find_time, name_run
 
 VALIDATION, TEST, STUDY = "validation", "test", "study"
 _NUM_KNOWN = 6
@@ -133,7 +132,7 @@ def _judge_study(study: Study) -> Judged:
 
 def _read_joined(files: Run, read_index: Callable[[], Index]) -> tuple[int, Index, pd.DataFrame]:
     """When they were written; the index; and the predictions with what it knows of each image."""
-    key = (str(files.directory.absolute()), _find_time(files.path("predictions.csv")))
+    key = (str(files.directory.absolute()), find_time(files.path("predictions.csv")))
     known = _get_known()
     found = known.get(key)
     if found is None:
@@ -162,10 +161,3 @@ def _read_table(files: Run) -> pd.DataFrame:
             f"The predictions of '{files.name}' cannot be read ({error}). Expected the "
             "predictions.csv that was written when it finished. Train anew, or choose another run."
         ) from error
-
-
-def _find_time(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

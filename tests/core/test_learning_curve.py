@@ -16,7 +16,6 @@ from polyp_core.learning_curve import (
     measure_seeds,
     read_judged,
     read_learning,
-    read_learning_curve,
     say_learning_curve,
 )
 from polyp_core.metrics import estimate_auc, estimate_proportion
@@ -41,6 +40,10 @@ def start(tmp_path, monkeypatch):
     return start_
 
 
+def read_curve(study):
+    return describe_curve(measure_seeds(read_judged(study)))
+
+
 def make_judged(num_wrong, num_folds=5, num_seeds=1, n=60, spread=()):
     """What members of a study would have said, made by hand: the first so many are wrong."""
     rows = []
@@ -62,7 +65,7 @@ def make_judged(num_wrong, num_folds=5, num_seeds=1, n=60, spread=()):
 def test_points_by_hand(start):
     study = start()
     finish_curve(study, WRONG)
-    curve = read_learning_curve(study)
+    curve = read_curve(study)
     assert curve["share"].tolist() == SHARES
     assert curve["num_training"].tolist() == [24, 48, 72, 96]
     assert curve["num_patients"].tolist() == [12, 24, 36, 48]
@@ -86,7 +89,7 @@ def test_the_last_point_of_one_seed_is_the_number_of_the_study(start):
     study = start(num_folds=3)
     finish_curve(study, WRONG)
     metrics = summarise(study)[0]["patient"]
-    last = read_learning_curve(study).iloc[-1]
+    last = read_curve(study).iloc[-1]
     for name in ("auc", "accuracy"):
         for column, key in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
             assert last[column] == pytest.approx(metrics[name][key])
@@ -119,13 +122,13 @@ def test_test_images_have_no_part(tmp_path, monkeypatch):
     index = make_index(tmp_path, 60, ["test"] * 20 + ["train"] * 80 + ["validation"] * 20)
     study = make_study(monkeypatch, tmp_path / "s", index, num_folds=5, shares=SHARES)
     finish_curve(study, WRONG)
-    assert set(read_learning_curve(study)["n"]) == {50}
+    assert set(read_curve(study)["n"]) == {50}
 
 
 def test_a_seed_counts_once_all_its_folds_are_finished(start):
     study = start(num_seeds=2, num_folds=3)
     assert read_learning(study) is None
-    assert read_learning_curve(study).empty
+    assert read_curve(study).empty
     finish_curve(study, {1.0: 6, 0.5: 12}, seeds=[0])
     finish_curve(study, {1.0: 6}, seeds=[1])
     study.members[-1].run.directory.parent.joinpath("fold-1-seed-1", "status.json").write_text(
