@@ -9,17 +9,18 @@ ROOT = Path(__file__).parents[1]
 
 # Top to bottom: a module imports only from modules above it.
 ORDER = [
-    "errors", "files", "words", "config", "presets", "dicom", "region", "images", "annotations",
-    "duplicates", "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset",
-    "recipe", "phantom", "imaging_effects", "augmentation", "metrics", "calibration", "evidence",
-    "audit", "schedules", "runs", "decision", "reviews", "history", "summaries", "study",
-    "learning_curve", "workspace", "environment", "doctor", "queueing", "processes", "jobs",
-    "study_jobs", "prediction", "evaluation", "neighbours", "checks", "evaluation_jobs",
-    "image_store", "reporting", "evaluation_worker", "checkpoints",
+    "errors", "files", "words", "access", "config", "presets", "dicom", "region", "images",
+    "decoding_worker", "safe_decoding", "annotations", "duplicates", "measures", "importing",
+    "manifest", "layout", "scan", "splitting", "dataset", "intake", "recipe", "phantom",
+    "imaging_effects", "augmentation", "metrics", "calibration", "evidence", "audit", "schedules",
+    "runs", "decision", "reviews", "history", "summaries", "study", "learning_curve", "workspace",
+    "environment", "doctor", "queueing", "processes", "jobs", "study_jobs", "familiarity",
+    "prediction", "answers", "evaluation", "neighbours", "checks", "evaluation_jobs", "image_store",
+    "reporting", "evaluation_worker", "checkpoints",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "graph", "networks", "models", "training", "rate_finder", "serving", "worker",
-    "study_cluster", "study_worker", "run_commands", "evaluation_commands", "study_commands",
-    "__main__", "demo_model",
+    "model_import", "import_worker", "study_cluster", "study_worker", "run_commands",
+    "evaluation_commands", "study_commands", "prediction_commands", "__main__", "demo_model",
 ]  # fmt: skip
 HEAVY = {
     "graph",
@@ -30,8 +31,12 @@ HEAVY = {
     "serving",
     "worker",
     "study_worker",
+    "import_worker",
 }
-_BROAD = ("worker.py", "study_worker.py", "evaluation_worker.py", "networks.py")
+_BROAD = (
+    "worker.py", "study_worker.py", "evaluation_worker.py", "networks.py", "decoding_worker.py",
+    "import_worker.py",
+)  # fmt: skip
 CORE = sorted((ROOT / "polyp_core").rglob("*.py"))
 SCREENS = [ROOT / "app.py", *(ROOT / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]
 
