@@ -307,6 +307,9 @@ class Trainer:
                 "Start a new run with these settings; this one stays as it is."
             )
         if self._config.model.network == "transfer":
+            is_own = bool(self._config.model.backbone_weights)
+            source = " from your file" if is_own else "; the first time they are fetched"
+            self._report(message=f"Reading the weights of the backbone{source}")
             load_backbone(self._model, self._config.model)
         variables = copy_arrays(list_variables(self._model))
         return Checkpoint(epoch=0, step=0, variables=variables, sums=np.zeros(3))

@@ -78,6 +78,7 @@ class Session:
         self.place = place
         self.config = make_config(folder, "training.batch_size=4", *SIMPLE, *settings)
         self.images = open_images(self.index, self.config, place)
+        self.message = ""  # the last one
 
     def make_run(self, name):
         return prepare_run(self.config, self.index, self.place / "runs", name)
@@ -86,6 +87,7 @@ class Session:
         """Train; a stop is asked for at (epoch, step) or at (epoch, "validating")."""
 
         def report(*, message="", **values):
+            self.message = message or self.message
             if stop_at and (values.get("epoch"), values.get("step")) == stop_at:
                 raise WorkStopped
             if stop_at and message == f"Epoch {stop_at[0]} of {self.epochs}: {stop_at[1]}":
@@ -146,6 +148,7 @@ def test_a_backbone_rests_then_learns_and_is_fetched_once(data, tmp_path, monkey
 
     def fetch(model, config):
         """Other weights than the random ones it is built with."""
+        assert session.message.endswith("; the first time they are fetched")
         fetched.append(config.backbone)
         kernel = get_backbone(model).trainable_variables[0]
         kernel.assign(np.full(kernel.shape, 0.1))
