@@ -47,6 +47,8 @@ class DicomHeader:
     width_px: int
     height_px: int
     patient: str  # "dicom-" and 12 hex digits for the same PatientID; "" where there is none
+    series: str  # "series-" and 12 hex digits for the same SeriesInstanceUID; "" where none is
+    number: int  # InstanceNumber: the file's place in its series; 0 where there is none
     # The B-mode scan area in px: left, top, right, bottom, the last two exclusive; or None.
     region: tuple[int, int, int, int] | None
 
@@ -121,6 +123,8 @@ def _make_header(picture: StoredPicture, name: str) -> DicomHeader:
             width_px=picture.width_px,
             height_px=picture.height_px,
             patient=_hash_patient(str(picture.dataset.get("PatientID") or "").strip(" \0")[:256]),
+            series=_hash_series(str(picture.dataset.get("SeriesInstanceUID") or "").strip(" \0")),
+            number=_read_number(picture, name),
             region=_find_region(picture),
         )
 
@@ -153,6 +157,24 @@ def _find_region(picture: StoredPicture) -> tuple[int, int, int, int] | None:
         return None
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def _read_number(picture: StoredPicture, name: str) -> int:
+    """The file's place in its series; no picture is refused for a damaged one."""
+    try:
+        with explain_failure(name, "its number"):
+            number = read_int(picture.dataset, "InstanceNumber")
+    except ImageError:
+        return 0
+    return number if abs(number) < 1 << 31 else 0
+
+
+def _hash_series(series_uid: str) -> str:
+    """A fast hash will do: there are far too many such identifiers to guess one."""
+    if not series_uid:
+        return ""
+    key = hashlib.blake2b(series_uid[:256].encode(), digest_size=6, salt=b"polyp DICOM")
+    return f"series-{key.hexdigest()}"
 
 
 @lru_cache(maxsize=1024)

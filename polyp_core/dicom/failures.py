@@ -1,4 +1,4 @@
-"""pydicom, kept quiet: what it raises on bad files becomes one sentence of our own."""
+"""Decoders kept quiet: what pydicom raises on bad files becomes one sentence of our own."""
 
 import logging
 import re
@@ -9,7 +9,12 @@ from contextlib import contextmanager
 
 from polyp_core.errors import ImageError
 
-_QUIET = ("ignore", None, Warning, re.compile(r"pydicom\."), 0)
+
+def silence_warnings(package: str) -> None:
+    """Hide a decoder's warnings of bad files, for good; what cannot be read is an error of ours."""
+    rule = ("ignore", None, Warning, re.compile(rf"{package}\."), 0)
+    if rule not in warnings.filters:  # `catch_warnings` is not safe between threads
+        warnings.filterwarnings("ignore", module=rf"{package}\.")
 
 
 @contextmanager
@@ -18,8 +23,7 @@ def explain_failure(name: str, what: str) -> Iterator[None]:
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    if _QUIET not in warnings.filters:  # `catch_warnings` is not safe between threads
-        warnings.filterwarnings("ignore", module=r"pydicom\.")
+    silence_warnings("pydicom")
     try:
         yield
     except (

@@ -43,10 +43,11 @@ PALETTE = "PALETTE COLOR"
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 CHANNELS = ("Red", "Green", "Blue")
 _KEYWORDS = (
-    "PatientID", "SequenceOfUltrasoundRegions", "SamplesPerPixel", "PhotometricInterpretation",
-    "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
-    "PixelRepresentation", "WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope",
-    "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence",
+    "PatientID", "SeriesInstanceUID", "InstanceNumber", "SequenceOfUltrasoundRegions",
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "WindowCenter",
+    "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "VOILUTSequence",
     *(f"{channel}PaletteColorLookupTableDescriptor" for channel in CHANNELS),
     *(f"{channel}PaletteColorLookupTableData" for channel in CHANNELS),
     *(f"Segmented{channel}PaletteColorLookupTableData" for channel in CHANNELS),

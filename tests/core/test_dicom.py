@@ -302,6 +302,37 @@ def test_an_unknown_patient_has_no_name(elements):
     assert read_header(write_dicom(RAMP, **elements), "a.dcm").patient == ""
 
 
+def test_a_series_is_named_by_a_hash_and_a_file_by_its_place_in_it():
+    headers = [
+        read_header(write_dicom(RAMP, SeriesInstanceUID=series, InstanceNumber=number), "a.dcm")
+        for series, number in (("1.2.3", 7), ("1.2.3", 8), ("1.2.4", -2))
+    ]
+    assert [header.number for header in headers] == [7, 8, -2]
+    assert re.fullmatch(r"series-[0-9a-f]{12}", headers[0].series)
+    assert headers[0].series == headers[1].series != headers[2].series
+    header = read_header(write_dicom(RAMP), "a.dcm")
+    assert (header.series, header.number) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [("text", 0), ("-", 0), ("", 0), ("99999999999", 0), ("1.5", 1), ("1e9", 10**9)],
+)
+def test_a_damaged_place_in_the_series_spoils_no_picture(number, expected):
+    mark = "31415926"
+    data = write_dicom(RAMP, InstanceNumber=mark)
+    start = data.index(mark.encode())
+    size = len(number) + len(number) % 2
+    data = (
+        data[: start - 2]
+        + size.to_bytes(2, "little")
+        + number.encode().ljust(size)
+        + data[start + len(mark) :]
+    )
+    assert read_header(data, "a.dcm").number == expected
+    assert np.array_equal(decode_frame(data, "a.dcm")[..., 0], RAMP)
+
+
 def make_region(left, top, right, bottom, kind=1, spatial_format=1) -> Dataset:
     item = Dataset()
     item.RegionDataType, item.RegionSpatialFormat = kind, spatial_format
