@@ -291,7 +291,7 @@ def _find_groups(
     own = [file.path for file, _ in found]
     groups, source = _take_given_groups(found, sources)
     if not source:
-        groups, source = _guess_groups(names)
+        groups, source = guess_groups(names)
     if source:  # files that do not tell stand for themselves; the audit says how many
         return [group or path for group, path in zip(groups, own, strict=True)], source
     # Frames of one file are of one patient, even where no patient is known.
@@ -317,7 +317,7 @@ def _drop_alike(patients: list[str]) -> list[str]:
     return patients if len(set(patients) - {""}) > 1 else [""] * len(patients)
 
 
-def _guess_groups(names: list[str]) -> tuple[list[str], str]:
+def guess_groups(names: list[str]) -> tuple[list[str], str]:
     """Patients that nearly all names seem to tell, else nothing; and in what way they do."""
     groups, source = [find_group(name, "") for name in names], "names"
     if not any(groups):

@@ -14,25 +14,22 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from polyp_core.access import check_writable
 from polyp_core.errors import DatasetError
 
-MAX_FILES = 100_000
-MAX_BYTES = 20 * 2**30
+MAX_FILES, MAX_BYTES = 100_000, 20 * 2**30
 MIN_FREE_BYTES = 2**30  # stays free on the disk
 MAX_RATIO = 100  # unpacked to packed, of a file above the next size; a picture hardly shrinks
 MAX_HARMLESS_BYTES = 16 * 2**20
 MAX_DIRECTORY_BYTES = 320 * MAX_FILES  # a zip's table of contents, which is read in one piece
-MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 1024
-MAX_DEPTH = 16
-_SWEEP_AFTER_S = 24 * 3600
-BLOCK_BYTES = 2**20
+MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_DEPTH = 255, 1024, 16
+_SWEEP_AFTER_S, BLOCK_BYTES = 24 * 3600, 2**20
 
 _METHODS = {0: "stored", 8: "Deflate", 12: "bzip2", 14: "LZMA"}
 _MAX_LZMA_BYTES = 256 * 2**20  # the dictionary, which is laid out in memory
@@ -67,6 +64,16 @@ class Imported:
     num_left_out: int
 
 
+@dataclass(frozen=True)
+class Member:
+    """One file to import; its place is empty where it is left out. `size` is what it claims."""
+
+    entry: str
+    place: tuple[str, ...]
+    size: int
+    read: Callable[[], Iterator[bytes]]
+
+
 def import_zip(
     source: Path | BinaryIO, name: str, imports_dir: Path, on_progress: Progress | None = None
 ) -> Imported:
@@ -85,6 +92,17 @@ def import_zip(
         DatasetError: If it is no zip, is damaged or encrypted, or holds no file, a link, a name
             that leads outside or that some system cannot have, or too much.
     """
+    with open_members(source, name) as members:
+        return _import_members(members, name, imports_dir, on_progress)
+
+
+@contextmanager
+def open_members(source: Path | BinaryIO, name: str) -> Iterator[list[Member]]:
+    """The files of a zip, checked by the table of contents alone; each is checked again when read.
+
+    Raises:
+        DatasetError: As in `import_zip`, when it is opened or a file is read.
+    """
     with ExitStack() as closing:
         archive = _open_archive(source, name, closing)
         _check_overlap(archive)
@@ -94,8 +112,8 @@ def import_zip(
             if not entry.endswith(("/", "\\")):  # a folder is made where a file needs it
                 _check_entry(info, entry)
                 read = partial(_read_entry, archive, info, entry)
-                members.append(_Member(entry, _find_place(entry), info.file_size, read))
-        return _import_members(members, name, imports_dir, on_progress)
+                members.append(Member(entry, _find_place(entry), info.file_size, read))
+        yield members
 
 
 def import_files(
@@ -116,7 +134,7 @@ def import_files(
         DatasetError: As in `import_zip`, as far as it can be the case.
     """
     members = [
-        _Member(path, _find_place(path), file.seek(0, os.SEEK_END), partial(_read_file, file))
+        Member(path, _find_place(path), file.seek(0, os.SEEK_END), partial(_read_file, file))
         for path, file in files
     ]
     return _import_members(members, name, imports_dir, on_progress)
@@ -126,16 +144,6 @@ def is_left_out(relative_path: str) -> bool:
     """Whether any part of a path is hidden or what a system leaves behind (Thumbs.db …)."""
     parts = relative_path.lower().replace("\\", "/").split("/")
     return any(part in _JUNK or (part[:1] == "." and part.strip(".")) for part in parts)
-
-
-@dataclass(frozen=True)
-class _Member:
-    """One file to import; its place is empty where it is left out."""
-
-    entry: str
-    place: tuple[str, ...]
-    size: int
-    read: Callable[[], Iterator[bytes]]
 
 
 class _Archive:
@@ -229,9 +237,9 @@ def _find_place(entry: str) -> tuple[str, ...]:
     raise _refuse(entry, what, expected, "Rename it, or pack the folder again; then import again.")
 
 
-def _check_places(members: list[_Member]) -> None:
+def _check_places(members: list[Member]) -> None:
     """No two may come to the same place on any system: some fold case and accents."""
-    known: dict[str, tuple[tuple[str, ...], _Member]] = {}
+    known: dict[str, tuple[tuple[str, ...], Member]] = {}
     for member in members:
         for depth in range(1, len(member.place) + 1):
             place = member.place[:depth]
@@ -244,7 +252,7 @@ def _check_places(members: list[_Member]) -> None:
                 raise _refuse(other.entry, what, expected, "Rename one and import again.")
 
 
-def _strip_wrapping(members: list[_Member]) -> list[_Member]:
+def _strip_wrapping(members: list[Member]) -> list[Member]:
     """Take off a folder around everything, unless the images lie directly in it."""
     while len({m.place[0] for m in members}) == 1 and all(len(m.place) > 1 for m in members):
         inner = [member.place[1:] for member in members]
@@ -255,9 +263,10 @@ def _strip_wrapping(members: list[_Member]) -> list[_Member]:
 
 
 def _import_members(
-    given: list[_Member], name: str, imports_dir: Path, on_progress: Progress | None
+    given: list[Member], name: str, imports_dir: Path, on_progress: Progress | None
 ) -> Imported:
     """Write beside the target, then rename: a cancelled or failed import leaves nothing."""
+    check_writable("Copying images to this server")
     _check_places(given)
     members = _strip_wrapping([member for member in given if member.place])
     start = f"{_make_stem(name)}-"
@@ -291,7 +300,7 @@ def _sweep(imports_dir: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _check_amount(members: list[_Member], num_given: int, name: str, free: int) -> None:
+def _check_amount(members: list[Member], num_given: int, name: str, free: int) -> None:
     size = sum(member.size for member in members)
     remedy = "Import a part of it, or give the path of a folder on this computer instead."
     if not members:
@@ -307,7 +316,7 @@ def _check_amount(members: list[_Member], num_given: int, name: str, free: int) 
     raise _refuse(name, what, expected, remedy)
 
 
-def _copy_members(members: list[_Member], folder: Path | None, on_progress: Progress | None) -> str:
+def _copy_members(members: list[Member], folder: Path | None, on_progress: Progress | None) -> str:
     """Read everything and write it to a folder, or nowhere; a fingerprint of names and contents."""
     lines = []
     for done, member in enumerate(members, start=1):
@@ -323,7 +332,7 @@ def _copy_members(members: list[_Member], folder: Path | None, on_progress: Prog
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:8]
 
 
-def _create_file(folder: Path, member: _Member) -> BinaryIO:
+def _create_file(folder: Path, member: Member) -> BinaryIO:
     """A new file, never over one that is there; never executable, whatever the zip says."""
     path = folder.joinpath(*member.place)
     path.parent.mkdir(parents=True, exist_ok=True)

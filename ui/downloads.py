@@ -7,7 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+from polyp_core.answers import write_csv
+
+__all__ = ["show_figure", "write_csv"]
+
 _UNUSED = (
     "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "resetScale2d", "select2d", "lasso2d"
 )  # fmt: skip
@@ -54,15 +57,6 @@ export default function ({ data, parentElement }) {
 }
 """
 _links = st.components.v2.component("polyp_figure_links", html=_HTML, css=_CSS, js=_JS)
-
-
-def write_csv(table: pd.DataFrame) -> str:
-    """A table as CSV, in which a spreadsheet takes no text for a formula."""
-
-    def guard(value: object) -> object:
-        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
-
-    return str(table.map(guard).rename(columns=guard).to_csv(index=False))
 
 
 def show_figure(
