@@ -15,8 +15,9 @@ from polyp_core.__main__ import main as run_command
 from polyp_core.workspace import DEMO_RUN
 
 _KEPT = (
-    "config.json", "environment.json", "features.npy", "history.csv", "index.csv", "metrics.json",
-    "predictions.csv", "serving.json", "serving.tflite", "status.json",
+    "config.json", "environment.json", "familiarity.json", "familiarity.npy", "features.npy",
+    "history.csv", "index.csv", "metrics.json", "predictions.csv", "serving.json", "serving.tflite",
+    "status.json",
 )  # fmt: skip
 
 

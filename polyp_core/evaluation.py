@@ -14,6 +14,7 @@ from polyp_core.calibration import describe_calibration
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, read_index
 from polyp_core.errors import DatasetError
+from polyp_core.familiarity import write_familiarity
 from polyp_core.files import write_atomically
 from polyp_core.images import decode_pictures, prepare_picture, read_file
 from polyp_core.layout import Sources, find_sources
@@ -45,6 +46,8 @@ def evaluate_run(
 ) -> None:
     """Write what a run says of its own images: predictions.csv, features.npy, metrics.json.
 
+    And familiarity.json with familiarity.npy, by which images that are not like these are known.
+
     The features are of all images; predictions and numbers of validation (and test) images alone,
     since those of training images would say how well the model remembers.
 
@@ -66,6 +69,7 @@ def evaluate_run(
         metrics["test"]["calibration"] = _describe_calibration(run, predictions[is_test])
     run.write_table("predictions.csv", predictions)
     run.write_json("metrics.json", metrics)
+    write_familiarity(run, index, images)
 
 
 def find_tested(run: Run, folder: str) -> Sources:

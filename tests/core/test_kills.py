@@ -27,11 +27,7 @@ from polyp_core.runs import Run
 from polyp_core.workspace import get_cache_dir, get_queue_dir
 from tests.conftest import start_run, wait_for_end, wait_until, write_classes
 
-pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="kills with POSIX signals"),
-    # Keras' own, where it saves a model.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with POSIX signals")
 keras = pytest.importorskip("keras")
 
 # Smaller than life, but with every kind of state: 45 images make eleven batches and a short one.

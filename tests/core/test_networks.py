@@ -11,7 +11,6 @@ from polyp_core.models import FEATURES, build_model, make_model, make_step  # no
 from polyp_core.networks import get_backbone, load_backbone  # noqa: E402
 
 # Keras' own, where it saves a model.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 TRANSFER = ModelConfig(
     network="transfer", image_size_px=32, channels=1, head="average", dense_units=0
 )

@@ -9,7 +9,8 @@ import pytest
 from polyp_core import jobs, serving, study_worker
 from polyp_core.dataset import read_index
 from polyp_core.errors import RunError
-from polyp_core.images import decode_picture, prepare_picture
+from polyp_core.familiarity import judging
+from polyp_core.images import Picture, decode_picture, prepare_picture
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import FINAL_STATES
 from polyp_core.study import summarise
@@ -192,6 +193,7 @@ def test_an_ensemble_is_made_of_the_whole_members_alone(finished_run, tmp_path, 
     monkeypatch.setattr(
         serving, "write_ensemble_model", lambda run, members, images: given.append(members)
     )
+    monkeypatch.setattr(study_worker, "_keep_familiarity", lambda *_: None)  # without a model
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert study_worker.main(study.directory) == 0
     assert [[run.name for run in members] for members in given] == [
@@ -251,6 +253,22 @@ def test_an_ensemble_of_one_model_twice_is_that_model(finished_run, tmp_path, mo
     split = study.ensemble.read_index().images["split"]
     assert split.tolist() == index.images["split"].tolist()
     assert study_worker.main(study.directory) == 0  # a finished study never changes
+
+
+def test_an_ensemble_knows_what_is_not_like_its_training_images(
+    finished_run, tmp_path, monkeypatch
+):
+    study = make_finished_study(finished_run, tmp_path / "studies", monkeypatch)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(judging, "_LEAST_PATIENTS", 5)
+    monkeypatch.setattr(judging, "_LEAST_IMAGES", 10)
+    assert study_worker.main(study.directory) == 0
+    ensemble, index = load_classifier(study.ensemble), study.ensemble.read_index()
+    path = index.folder / index.select("train")["path"].iloc[0]
+    assert not ensemble.classify(path).is_refused
+    red = np.zeros((40, 40, 3), np.uint8)
+    red[:20, :, 0] = 255
+    assert ensemble.classify_picture(Picture(pixels=red), "red").is_refused
 
 
 class EndedError(BaseException):
