@@ -6,8 +6,9 @@ conversion alone, by one whose gradient is written with multiplication and compa
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,11 +16,20 @@ import pandas as pd
 import tensorflow as tf
 
 from polyp_core.calibration import compute_probabilities, fit_temperature
+from polyp_core.config import ModelConfig
 from polyp_core.errors import ModelError
 from polyp_core.files import write_atomically
 from polyp_core.models import FEATURES, LOGIT, build_model
+from polyp_core.network_size import measure_network
 from polyp_core.prediction import Predictor
 from polyp_core.runs import Run
+from polyp_core.weights import (
+    check_recorded,
+    check_weights,
+    copy_weights,
+    extract_weights,
+    list_arrays,
+)
 
 MAX_DIFFERENCE = 1e-4
 _NUM_COMPARED = 200
@@ -186,28 +196,76 @@ def _explain(member: Served) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor
     return explain
 
 
-def _load(run: Run) -> Served:
-    """The kept model of a run, before its temperature is known."""
-    return Served(model=_load_in_32_bit(run), is_mirrored=run.read_config().model.mirror)
+def rebuild_model(config: ModelConfig, weights_path: Path) -> keras.Model:
+    """The network of some settings with weights from a file, which is looked at before Keras is.
 
+    It computes in 32 bit, whatever it was trained in.
 
-def _load_in_32_bit(run: Run) -> keras.Model:
-    """The kept model of a run; what was trained in mixed precision computes in 32 bit as well."""
-    model = keras.saving.load_model(run.path("model.keras"), compile=False)
-    if model.get_layer(FEATURES).compute_dtype == "float32":
-        return model
+    Args:
+        config: From which the network is built; none comes out of a file.
+        weights_path: An HDF5 file of these weights and nothing else.
+
+    Raises:
+        ModelError: If the file holds anything else.
+    """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        plain = build_model(run.read_config().model)
+        model = build_model(config)
     finally:
         keras.config.set_dtype_policy(policy)
-    plain.set_weights(model.get_weights())
-    return plain
+    with tempfile.TemporaryDirectory() as directory:
+        # Keras itself says what there has to be; and what it reads is a file of its own making.
+        own = Path(directory, "own.weights.h5")
+        model.save_weights(own)
+        check_weights(weights_path, list_arrays(own))
+        copy_weights(weights_path, own)
+        model.load_weights(own)
+    return model
+
+
+def write_rebuilt_model(
+    run: Run, model: keras.Model, images: np.ndarray, values: Mapping[str, float]
+) -> None:
+    """Convert a model that was trained elsewhere, and compare the result with Keras.
+
+    Writes the same files as `write_serving_model`.
+
+    Args:
+        run: Where to write; with a config.json.
+        model: Of `rebuild_model`.
+        images: `(n, size, size, channels)` uint8, to be compared on.
+        values: threshold, temperature and saliency_scale, as they were fitted elsewhere.
+
+    Raises:
+        ModelError: If the two disagree by more than 1e-4.
+    """
+    served = Served(
+        model=model, is_mirrored=run.read_config().model.mirror, temperature=values["temperature"]
+    )
+    logits = served.compute_logits(images, np.arange(len(images)))
+    expected = compute_probabilities(logits, served.temperature)
+    _write_checked(run, convert_ensemble([served]), expected, images, values)
+
+
+def _load(run: Run) -> Served:
+    """The kept model of a run, before its temperature is known."""
+    config = run.read_config().model
+    return Served(model=_rebuild(run, config), is_mirrored=config.mirror)
+
+
+def _rebuild(run: Run, config: ModelConfig) -> keras.Model:
+    """The kept model of a run, if it is the one that was written; of model.keras the weights."""
+    check_recorded(run.directory)
+    with tempfile.TemporaryDirectory() as directory:
+        weights_path = Path(directory, "kept.weights.h5")
+        max_bytes = measure_network(config).num_bytes
+        extract_weights(run.path("model.keras"), weights_path, max_bytes)
+        return rebuild_model(config, weights_path)
 
 
 def _write_checked(
-    run: Run, content: bytes, expected: np.ndarray, images: np.ndarray, values: dict[str, float]
+    run: Run, content: bytes, expected: np.ndarray, images: np.ndarray, values: Mapping[str, float]
 ) -> None:
     """Compare a serving model with the probabilities that Keras gives, and write it if they agree.
 
@@ -234,12 +292,12 @@ def _write_checked(
         "serving.json",
         {
             "sha256": hashlib.sha256(content).hexdigest(),
-            **values,
             "largest_difference": difference,
             "compared_images": len(images),
             # Full colour in an overlay: evidence as strong as the strongest half percent seen in
             # validation. One scale for all images, so that weak evidence looks weak.
             "saliency_scale": float(np.quantile(strengths, 0.995)) or 1.0,
+            **values,
         },
     )
 

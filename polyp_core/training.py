@@ -45,6 +45,7 @@ from polyp_core.pipeline import TrainingBatches, weigh_patients
 from polyp_core.reporting import WorkStopped
 from polyp_core.runs import Run
 from polyp_core.schedules import compute_rate, find_best_epoch, has_lost_patience
+from polyp_core.weights import record_model
 from polyp_core.words import say_number
 
 Report = Callable[..., None]
@@ -94,8 +95,8 @@ class Trainer:
     def train(self) -> None:
         """Train until the last epoch, early stopping or, once there is an epoch, the `finish` file.
 
-        Writes history.csv, milestones.json and checkpoints/ as it goes, model.keras and
-        model.weights.h5 (the kept state) at the end.
+        Writes history.csv, milestones.json and checkpoints/ as it goes, model.keras,
+        its sha256 in model.json and model.weights.h5 (the kept state) at the end.
 
         Raises:
             WorkStopped: From `report`; the state of this very step is kept.
@@ -323,6 +324,7 @@ class Trainer:
                 weights = copy_arrays(self._model.weights)
         assign_arrays(model.weights, weights, "the kept weights")
         write_atomically(self._run.path("model.keras"), model.save)
+        record_model(self._run.directory)
         write_atomically(self._run.path("model.weights.h5"), model.save_weights)
 
 

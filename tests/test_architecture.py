@@ -9,18 +9,20 @@ ROOT = Path(__file__).parents[1]
 
 # Top to bottom: a module imports only from modules above it.
 ORDER = [
-    "errors", "files", "words", "access", "config", "presets", "dicom", "region", "images",
-    "decoding_worker", "safe_decoding", "annotations", "duplicates", "measures", "importing",
-    "manifest", "layout", "scan", "splitting", "dataset", "intake", "recipe", "phantom",
-    "imaging_effects", "augmentation", "metrics", "calibration", "evidence", "audit", "schedules",
-    "runs", "decision", "reviews", "history", "summaries", "study", "learning_curve", "workspace",
-    "environment", "doctor", "queueing", "processes", "jobs", "study_jobs", "familiarity",
-    "prediction", "answers", "evaluation", "neighbours", "checks", "evaluation_jobs", "image_store",
-    "reporting", "evaluation_worker", "checkpoints",
+    "errors", "files", "words", "access", "config", "presets", "network_size", "dicom",
+    "region", "images", "decoding_worker", "safe_decoding", "annotations", "duplicates",
+    "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset", "intake",
+    "recipe", "phantom", "imaging_effects", "augmentation", "metrics", "calibration",
+    "evidence", "audit", "schedules", "runs", "decision", "reviews", "history", "summaries",
+    "study", "learning_curve", "workspace", "environment", "doctor", "queueing", "processes",
+    "jobs", "study_jobs", "familiarity", "prediction", "answers", "evaluation", "neighbours",
+    "checks", "evaluation_jobs", "image_store", "reporting", "evaluation_worker", "checkpoints",
+    "weights", "foreign_files",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "graph", "networks", "models", "training", "rate_finder", "serving", "worker",
     "model_import", "import_worker", "study_cluster", "study_worker", "run_commands",
-    "evaluation_commands", "study_commands", "prediction_commands", "__main__", "demo_model",
+    "evaluation_commands", "study_commands", "import_commands", "prediction_commands",
+    "__main__", "demo_model",
 ]  # fmt: skip
 HEAVY = {
     "graph",

@@ -1,0 +1,271 @@
+"""A run from another computer becomes a run here: its settings and its numbers, none of its code.
+
+The network is built anew from the settings, which are our own kind and nobody else's, and given the
+weights; what serves is made of them here. It happens in a process of its own, with limits, which
+first looks at everything that can be looked at without TensorFlow. Until all is well the run lies
+in a hidden folder; then it comes into its place at once, or nothing does.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from polyp_core.access import check_writable
+from polyp_core.errors import ModelError, RunError
+from polyp_core.foreign_files import (
+    TEXT_FILES,
+    ForeignRun,
+    read_config_file,
+    refuse,
+    translate_files,
+)
+from polyp_core.foreign_files.members import (
+    FAMILIARITY,
+    FEATURES,
+    MODEL,
+    MODEL_WEIGHTS,
+    copy_member,
+    list_folder,
+    read_member,
+    select_run,
+    take_model,
+)
+from polyp_core.importing import Member, open_members
+from polyp_core.network_size import ROOM_BYTES, check_size, measure_network
+from polyp_core.processes import NAME_PATTERN
+from polyp_core.runs import Run
+
+HIDDEN = ".bringing-"  # a run that is being brought in
+PLAN, RESULT, STAGE = "plan.json", "result.json", "stage.txt"  # between this process and its child
+WEIGHTS, RUN = "weights.h5", "run"
+TIME_LIMIT_S = 900.0  # of the clock; on a busy computer others use the processor too
+_MAX_FAMILIARITY_BYTES = 64 * 2**20
+_MAX_MEMBERS = 20_000
+_SWEEP_AFTER_S = 24 * 3600
+_LOOK_EVERY_S = 0.1
+_PROJECT_DIR = Path(__file__).parents[1]
+Progress = Callable[[str], None]
+
+
+def import_run(
+    source: Path | BinaryIO, name: str, runs_dir: Path, on_progress: Progress | None = None
+) -> Run:
+    """Bring in a run that was trained on another computer.
+
+    Takes about ten seconds, most of them TensorFlow's start and conversion.
+
+    Args:
+        source: A run's folder, or a zip of it, as a path or open for reading.
+        name: Of the new run.
+        runs_dir: Where runs lie; made if it is not there.
+        on_progress: Called with what is being done; may raise, to cancel.
+
+    Returns:
+        The new run, finished. Its images are not here; it is looked at and predicts all the same.
+
+    Raises:
+        AccessError: On a shared demo.
+        RunError: If the name cannot be used or is taken, or a file is missing, not what a run has,
+            or holds what could do harm.
+        ConfigError: If the network would be too large.
+        ModelError: If the weights are not those of the network, or building it takes too much.
+        DatasetError: If a zip is damaged, a bomb, or has a link or a name that leads outside.
+    """
+    check_writable("Bringing in a model")
+    target = _find_target(name, runs_dir)
+    say = on_progress or (lambda _: None)
+    say("Looking at its files")
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        _sweep(runs_dir)
+        with tempfile.TemporaryDirectory(
+            prefix=HIDDEN, dir=runs_dir, ignore_cleanup_errors=True
+        ) as text:
+            staging = Path(text)
+            with _open_source(source, name) as members:
+                _stage(select_run(members), staging)
+            _run_child(staging, say)
+            if target.exists():  # somebody else was quicker
+                raise _say_taken(name, runs_dir)
+            (staging / RUN).rename(target)
+    except OSError as error:
+        raise RunError(
+            f"The run cannot be written to '{runs_dir}' ({error.strerror or error}). Expected a "
+            "folder that may be written to, with room. Make room, or choose another workspace."
+        ) from error
+    return Run(target)
+
+
+def suggest_name(file_name: str, runs_dir: Path) -> str:
+    """A name for a run that comes in a file of this name; one that is not taken."""
+    last = file_name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    base = re.sub(r"[^\w.-]+", "-", re.sub(r"(?i)\.zip$", "", last)).strip(".-_")[:60] or "imported"
+    names = (base if number == 1 else f"{base}-{number}" for number in range(1, 10_000))
+    return next(free for free in names if not (runs_dir / free).exists())
+
+
+def _find_target(name: str, runs_dir: Path) -> Path:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise RunError(
+            "The run's name cannot be a folder name. Expected letters, digits, space, '.', '_' "
+            f"and '-', at most 80, the first a letter or digit. Received: name={name[:100]!r}"
+        )
+    if (runs_dir / name).exists():
+        raise _say_taken(name, runs_dir)
+    return runs_dir / name
+
+
+def _say_taken(name: str, runs_dir: Path) -> RunError:
+    return RunError(
+        f"There is already a run named '{name}' in '{runs_dir}'. Expected a new name. Choose "
+        "another one; a run is never overwritten."
+    )
+
+
+def _sweep(runs_dir: Path) -> None:
+    """Remove what a killed import has left behind; one that still works is never a day old."""
+    for path in runs_dir.glob(f"{HIDDEN}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _SWEEP_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _open_source(source: Path | BinaryIO, name: str) -> Iterator[list[Member]]:
+    """The files of a folder or a zip, none of them read yet."""
+    if isinstance(source, Path) and source.is_dir():
+        yield list_folder(source, (*TEXT_FILES, MODEL, MODEL_WEIGHTS, FEATURES, FAMILIARITY))
+        return
+    shown = source.name if isinstance(source, Path) else name
+    with open_members(source, shown) as members:
+        if len(members) > _MAX_MEMBERS:
+            raise refuse(shown, f"holds {len(members)} files", f"at most {_MAX_MEMBERS}")
+        yield members
+
+
+def _stage(members: dict[str, Member], staging: Path) -> None:
+    """Read and judge all that needs no other process, and write what the child is to work on."""
+    # The settings first: how large the rest may be follows from them.
+    config, _ = read_config_file(read_member(members["config.json"], TEXT_FILES["config.json"]))
+    size = measure_network(config.model)
+    check_size(size)
+    texts = {
+        name: read_member(members[name], most)
+        for name, most in TEXT_FILES.items()
+        if name in members
+    }
+    foreign = translate_files(texts)
+    weights_path, most = staging / WEIGHTS, size.num_bytes + ROOM_BYTES
+    if MODEL in members:
+        take_model(
+            members[MODEL], staging, None if MODEL_WEIGHTS in members else weights_path, most
+        )
+    if MODEL_WEIGHTS in members:
+        copy_member(members[MODEL_WEIGHTS], weights_path, most)
+    if not weights_path.exists():
+        raise refuse(MODEL, "is missing", f"{MODEL} or {MODEL_WEIGHTS}, the trained weights")
+    if FEATURES in members:
+        most = foreign.num_images * size.num_features * 4 + 4096
+        copy_member(members[FEATURES], staging / FEATURES, most)
+    if foreign.familiarity is not None and FAMILIARITY in members:
+        copy_member(members[FAMILIARITY], staging / FAMILIARITY, _MAX_FAMILIARITY_BYTES)
+    _write_staged(foreign, staging)
+
+
+def _write_staged(foreign: ForeignRun, staging: Path) -> None:
+    run = Run(staging / RUN)
+    run.directory.mkdir()
+    for name, content in foreign.texts.items():
+        run.path(name).write_bytes(content.encode())
+    if foreign.title or foreign.note:
+        run.write_notes(foreign.title, foreign.note)
+    plan = {
+        "serving": foreign.serving, "decision": foreign.decision, "milestones": foreign.milestones,
+        "num_images": foreign.num_images, "familiarity": foreign.familiarity,
+    }  # fmt: skip
+    (staging / PLAN).write_text(json.dumps(plan), encoding="utf-8")
+
+
+def _run_child(staging: Path, say: Progress) -> None:
+    """Let the child do the rest; it and all it starts are gone afterwards, whatever happens."""
+    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
+    variables = os.environ | {
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "OPENBLAS_NUM_THREADS": "1",  # each thread lays out memory of its own
+    }
+    with (staging / "import.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "polyp_core.import_worker", str(staging.resolve())],
+            stdin=subprocess.PIPE,  # which closes with this process: then the child ends too
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=variables,
+        )
+        try:
+            _wait(process, staging, say)
+        finally:
+            _kill_group(process)
+            if process.stdin is not None:
+                process.stdin.close()
+    _read_result(staging, process.returncode)
+
+
+def _wait(process: "subprocess.Popen[bytes]", staging: Path, say: Progress) -> None:
+    deadline, said = time.monotonic() + TIME_LIMIT_S, ""
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_EVERY_S)
+            return
+        with suppress(OSError, ValueError):
+            stage = (staging / STAGE).read_text(encoding="utf-8")[:200]
+            if stage != said:
+                said = stage
+                say(stage)
+    raise ModelError(
+        f"Building the model took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a "
+        "network that this computer can build. Bring in a smaller one."
+    )
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        with suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:  # Windows
+                process.kill()
+    process.wait()
+
+
+def _read_result(staging: Path, code: int) -> None:
+    """What the child has said last.
+
+    Raises:
+        ModelError: If it found something wrong, or ended without a word.
+    """
+    try:
+        result = json.loads((staging / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        result = {}
+    if code == 0 and result == {"problem": ""}:
+        return
+    problem = result.get("problem") if isinstance(result, dict) else None
+    raise ModelError(
+        str(problem)[:2000] if problem else
+        "Building the model took more memory or time than it may, or crashed "
+        f"(exit status {code}). Expected a run as training wrote it. Bring in another, or a "
+        "smaller network."
+    )  # fmt: skip

@@ -1,0 +1,216 @@
+"""What is taken of a stranger's files, and what is not: a number, a text, and never more."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from polyp_core.errors import RunError
+from polyp_core.foreign_files import TEXT_FILES, read_config_file, read_object, translate_files
+from polyp_core.foreign_files.members import list_folder, read_member, select_run
+from polyp_core.importing import Member
+from polyp_core.runs import Run
+from tests.core.attack_files import change_json, make_run_files
+
+
+@pytest.fixture
+def files():
+    return make_run_files()
+
+
+def refuse(files, match):
+    with pytest.raises(RunError, match=match) as caught:
+        translate_files(files)
+    assert "Expected" in str(caught.value)
+
+
+def write(foreign, directory: Path) -> Run:
+    for name, content in foreign.texts.items():
+        (directory / name).write_bytes(content.encode())
+    return Run(directory)
+
+
+def test_a_sound_run_is_read_as_it_was(files, tmp_path):
+    foreign = translate_files({name: files[name] for name in files if name in TEXT_FILES})
+    run = write(foreign, tmp_path)
+    assert foreign.num_images == 4
+    assert foreign.class_names == run.read_class_names() == ("non-calcified", "calcified")
+    assert run.read_predictions()["probability"].tolist() == [0.8, 0.2]
+    assert run.read_index().images["group"].tolist() == [f"patient-{n}" for n in range(4)]
+    assert run.read_history()["loss"].tolist() == [0.7, 0.6]
+    assert run.read_status()["started_at"] == 1795547385.6
+    assert foreign.serving == {"threshold": 0.5, "temperature": 1.1, "saliency_scale": 0.3}
+
+
+def test_paths_of_the_other_computer_are_kept_as_text_alone(files):
+    files = change_json(
+        files, "config.json",
+        lambda values: (
+            values["settings"]["data"].update(folder="\\\\host\\share\\..\\<b>poly ps"),
+            values["settings"]["model"].update(backbone_weights="/etc/passwd"),
+        ),
+    )  # fmt: skip
+    config, content = read_config_file(files["config.json"])
+    assert config.data.folder == content["folder"] == "another computer/b_poly_ps"
+    assert config.model.backbone_weights == ""
+    assert content["imported"] == {
+        "folder": "\\\\host\\share\\..\\<b>poly ps", "backbone_weights": "/etc/passwd",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "a"], ["a"], ["a", "b", "c"], "ab", None, [1, 2], ["", "b"], ["..", "b"],
+        ["a\n", "b\x00"], ["[x](y)", "b"], ["`x`", "b"], ["a/b", "c"], ["a" * 101, "b"],
+        ["=cmd|x", "b"], ["\u202eabc", "b"],
+    ],
+)  # fmt: skip
+def test_class_names_are_plain_names(files, names):
+    refuse(change_json(files, "config.json", lambda v: v.update(class_names=names)), "class")
+
+
+@pytest.mark.parametrize("names", [["nicht verkalkt", "verkalkt (ja)"], ["良性", "悪性"]])
+def test_names_of_any_writing_are_fine(files, names):
+    files = change_json(files, "config.json", lambda values: values.update(class_names=names))
+    assert list(translate_files(files).class_names) == names
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|a)*b", "((a+){2}", "a*a*a*a*a*b", "x" * 201, "a?" * 9, "(a){5000}"]
+)
+def test_a_pattern_that_could_take_for_ever_is_refused(files, pattern):
+    def change(values):
+        values["settings"]["data"]["group_pattern"] = pattern
+
+    refuse(change_json(files, "config.json", change), "may take for ever")
+
+
+@pytest.mark.parametrize("pattern", ["", r"^(\d+)_", r"(?:pat|case)-?(\d+)", r"(P\d{3})[-_]\w+"])
+def test_an_ordinary_pattern_is_fine(files, pattern):
+    def change(values):
+        values["settings"]["data"]["group_pattern"] = pattern
+
+    config, _ = read_config_file(change_json(files, "config.json", change)["config.json"])
+    assert config.data.group_pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("threshold", 1.5), ("threshold", "0.5"), ("threshold", True), ("threshold", None),
+        ("temperature", 0), ("temperature", -1), ("temperature", 1e9), ("saliency_scale", 0),
+        ("saliency_scale", [1]),
+    ],
+)  # fmt: skip
+def test_numbers_of_the_serving_model_are_numbers_in_their_bounds(files, name, values):
+    refuse(change_json(files, "serving.json", lambda v: v.update({name: values})), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "match"),
+    [
+        ("index.csv", b"aaaa", b"aaag", "as 'sha256'"),
+        ("index.csv", b",40,40", b",40,-1", "as 'height_px'"),
+        ("index.csv", b",train,", b",elsewhere,", "as 'split'"),
+        ("index.csv", b"patient-0,", b"patient\x07,", "as 'group'"),
+        ("index.csv", b"calcified/patient-0_1.png", b"C:/x.png", "as 'path'"),
+        ("index.csv", b"calcified/patient-0_1.png", b"a/../../x.png", "as 'path'"),
+        ("index.csv", b"calcified/patient-0_1.png", b"a\\..\\x.png", "as 'path'"),
+        ("index.csv", b"sha256", b"md5", "other columns"),
+        ("index.csv", b"\r\n", b",1\r\n", "other columns|is no table"),
+        ("predictions.csv", b"0.8", b"1.8", "as 'probability'"),
+        ("predictions.csv", b"0.8", b"nan", "as 'probability'"),
+        ("predictions.csv", b"patient-2_1", b"patient-9_1", "speaks of images"),
+        ("predictions.csv", b",1,", b",2,", "as 'label'"),
+        ("history.csv", b"\n2,", b"\n3,", "has epoch 3"),
+        ("history.csv", b"epoch", b"\xff\xfe", "is no table"),
+    ],
+)
+def test_a_cell_that_is_not_what_its_column_holds_is_refused(files, name, old, new, match):
+    assert old in files[name]
+    refuse({**files, name: files[name].replace(old, new, 1)}, match)
+
+
+def test_an_index_without_images_or_too_many_lines_is_refused(files, monkeypatch):
+    header = files["index.csv"].split(b"\r\n")[0]
+    refuse({**files, "index.csv": header + b"\r\n"}, "names no image")
+    monkeypatch.setattr("polyp_core.foreign_files.tables._MAX_ROWS", 3)
+    refuse(files, "more than 3 lines")
+
+
+def test_columns_of_a_manifest_come_along_and_others_stay_behind(files, tmp_path):
+    lines = files["index.csv"].decode().split("\r\n")
+    extra = ["column.scanner,secret", *["A & B,x"] * 4]
+    table = "\r\n".join(f"{line},{more}" for line, more in zip(lines, extra, strict=False))
+    foreign = translate_files({**files, "index.csv": table.encode()})
+    images = write(foreign, tmp_path).read_index().images
+    assert images["column.scanner"].tolist() == ["A & B"] * 4
+    assert "secret" not in images
+
+
+def test_what_is_shown_of_the_environment_is_plain(files, tmp_path):
+    given = {
+        "python": "3.11\x1b[2J", "packages": {"keras": "3.15.1", "evil": ["x"]}, "threads": "two",
+        "devices": ["cpu", {}], "unknown": "x" * 100, "processors": 4, "platform": "y" * 5000,
+    }  # fmt: skip
+    foreign = translate_files({**files, "environment.json": json.dumps(given).encode()})
+    found = json.loads(foreign.texts["environment.json"])
+    assert found["python"] == "3.11[2J"
+    assert found["packages"] == {"keras": "3.15.1", "evil": ""}
+    assert found["devices"] == ["cpu", ""]
+    assert (found["processors"], len(found["platform"])) == (4, 200)
+    assert not {"threads", "unknown"} & set(found)
+
+
+def test_notes_lose_what_cannot_be_seen(files):
+    notes = {"title": "A\u202eB\nC", "note": "one\r\ntwo\x00", "other": 1}
+    foreign = translate_files({**files, "notes.json": json.dumps(notes).encode()})
+    assert (foreign.title, foreign.note) == ("AB C", "one\ntwo")
+    foreign = translate_files({**files, "notes.json": b'{"title": 7}'})
+    assert (foreign.title, foreign.note) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"1", b"{", b"\xff", b'{"a": NaN}', b'{"a": Infinity}', b'{"a": 1e999}',
+     b"[" * 100_000, b'{"a":' * 9 + b"1" + b"}" * 9, b'{"a": "' + b"x" * 10_001 + b'"}',
+     b'{"a": ' + b"9" * 5000 + b"}"],
+)  # fmt: skip
+def test_json_that_is_no_plain_object_is_refused(data):
+    with pytest.raises(RunError, match="'x.json' is"):
+        read_object("x.json", data)
+
+
+def make_member(*place, content=b"x", size=None):
+    return Member("/".join(place), place, len(content) if size is None else size,
+                  lambda: iter([content[:5], content[5:]]))  # fmt: skip
+
+
+def test_the_run_is_found_in_the_root_or_in_one_folder():
+    places = ["run/config.json", "run/index.csv", "run/evaluations/x/config.json", "other.txt"]
+    inner = [make_member(*place.split("/")) for place in places]
+    assert set(select_run(inner)) == {"config.json", "index.csv"}
+    assert set(select_run([make_member("config.json"), *inner])) == {"config.json", "other.txt"}
+    for members in ([], [make_member("a", "b", "config.json")], [make_member("index.csv")]):
+        with pytest.raises(RunError, match="is missing"):
+            select_run(members)
+    with pytest.raises(RunError, match="is there twice"):
+        select_run([*inner, make_member("run", "index.csv")])
+
+
+def test_a_file_that_holds_more_than_it_may_or_says_is_refused():
+    assert read_member(make_member("a", content=b"0123456789"), 10) == b"0123456789"
+    for size in (11, 3):  # what it claims
+        with pytest.raises(RunError, match="is too large"):
+            read_member(make_member("a", content=b"0123456789+", size=size), 10)
+
+
+def test_a_folder_gives_the_files_of_a_run_alone(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "secret.txt").write_text("x")
+    (member,) = list_folder(tmp_path, ["config.json", "index.csv"])
+    assert (member.entry, b"".join(member.read())) == ("config.json", b"{}")
+    (tmp_path / "index.csv").mkdir()
+    with pytest.raises(RunError, match="is a link or no file"):
+        list_folder(tmp_path, ["config.json", "index.csv"])

@@ -1,0 +1,45 @@
+"""A run that was trained on another computer comes in as a zip of its folder."""
+
+import streamlit as st
+
+from polyp_core.access import is_demo
+from polyp_core.model_import import import_run, suggest_name
+from polyp_core.workspace import get_runs_dir
+from ui.frame import errors, toast_next
+from ui.words import escape
+
+_FILE, _NAME = "bring model file", "bring model name"
+_ROUND = "bring model round"  # counts, so that an uploader is empty again after its file came in
+
+
+def show_import() -> None:
+    """A popover to bring in a run; on a shared demo, which keeps nothing, there is none."""
+    if is_demo():
+        return
+    with st.popover("Bring a model from another computer", icon=":material/move_to_inbox:"):
+        st.caption(
+            "Pack the run's folder there as a zip (it lies in `workspace/runs`) and drop it here. "
+            "Only its settings and numbers are taken: the network is built anew here, so a file "
+            "from a stranger cannot run anything. Its images stay where they are."
+        )
+        number = st.session_state.setdefault(_ROUND, 0)
+        file = st.file_uploader("A zip of a run's folder", type="zip", key=f"{_FILE} {number}")
+        if file is None:
+            return
+        runs_dir = get_runs_dir()
+        name = st.text_input(
+            "Name of the run here", suggest_name(file.name, runs_dir), max_chars=80,
+            key=f"{_NAME} {number} {file.file_id}",
+        )  # fmt: skip
+        if not st.button("Bring it in", type="primary", icon=":material/move_to_inbox:"):
+            return
+        with errors(), st.spinner("It takes about ten seconds …", show_time=True):
+            said = st.empty()
+            run = import_run(file, name.strip(), runs_dir, lambda stage: _say(said, stage))
+            st.session_state[_ROUND] = number + 1
+            toast_next(f"**{escape(run.name)}** is here and can predict.", "move_to_inbox")
+            st.rerun()
+
+
+def _say(place: "st.delta_generator.DeltaGenerator", stage: str) -> None:
+    place.caption(f"{escape(stage)} …")
