@@ -5,10 +5,18 @@ import streamlit as st
 
 import ui
 from polyp_core import words, workspace
+from polyp_core.access import is_demo
 from polyp_core.decision import read_worth
 from polyp_core.prediction import draw_overlay
 from polyp_core.runs import Run
 from ui import charts
+
+IS_DEMO = is_demo()
+STAYS = (
+    "What you upload stays in the memory of the computer that runs this demo and is gone when you "
+    "close the page" if IS_DEMO
+    else "Your images, models and results stay in folders on this computer"
+)  # fmt: skip
 
 
 def crop(picture: np.ndarray) -> np.ndarray:
@@ -30,7 +38,7 @@ ui.begin_page("Home")
 st.title("From your images to a classifier you can trust")
 st.caption(
     "Ultrasound, calcified or not, or any two classes: look at the data, train, and ask the model "
-    "about new images. All on this computer, without writing code."
+    f"about new images. {'' if IS_DEMO else 'All on this computer, without writing code.'}"
 )
 
 index = None
@@ -46,8 +54,7 @@ with cards, st.container(border=True, height="stretch"):
     if index is None:
         st.write("No folder is chosen yet, or it cannot be used")
     else:
-        is_demo = st.session_state.get("source") != "folder"
-        name = "Demo images" if is_demo else "Your images"
+        name = "Your images" if ui.has_own_folder() else "Demo images"
         st.write(
             f"{name}: **{len(index.images)}**, {' or '.join(map(ui.escape, index.class_names))}"
         )
@@ -63,7 +70,10 @@ with cards, st.container(border=True, height="stretch"):
     if active is not None:
         st.write(f"**{ui.escape(ui.name_run(active))}** is at work now")
     elif best == workspace.DEMO_RUN:
-        st.write("No run of your own yet; this is the demo model's")
+        st.write(
+            "How the demo model learned" if IS_DEMO
+            else "No run of your own yet; this is the demo model's"
+        )  # fmt: skip
     else:
         st.write(f"Best run **{ui.escape(ui.name_run(best))}**: {say_accuracy(best)}")
     figure = charts.draw_small_curve((active or best).read_history(), is_dark=ui.is_dark())
@@ -75,7 +85,8 @@ with cards, st.container(border=True, height="stretch"):
         icon=":material/monitoring:",
         query_params={"run": "demo" if best == workspace.DEMO_RUN else best.name},
     )
-    st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+    label = "See how a model trains" if IS_DEMO else "Train a model"
+    st.page_link("pages/train.py", label=label, icon=":material/arrow_forward:")
 
 with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/center_focus_strong: Predict", anchor=False)
@@ -94,7 +105,6 @@ with st.expander("What is synthetic here, and what stays private"):
     st.markdown(
         "The demo images are drawn by a computer from the physics of ultrasound, and the demo "
         "model has seen only those: it shows how everything works and knows nothing about "
-        "patients. Your images, models and results stay in folders on this computer; the app "
-        "sends nothing anywhere and counts no visits."
+        f"patients. {STAYS}; the app sends nothing anywhere and counts no visits."
     )
 ui.show_notice()

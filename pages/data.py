@@ -3,6 +3,7 @@
 import streamlit as st
 
 import ui
+from polyp_core.access import is_demo
 
 ui.begin_page("Data")
 ui.take_next_source()
@@ -23,5 +24,7 @@ with ui.errors():
         ui.show_region(index, config)
         ui.show_augmentation(index)
         with st.container(horizontal=True, horizontal_alignment="right"):
-            if st.button("Train on these images", type="primary", icon=":material/arrow_forward:"):
+            if not is_demo() and st.button(
+                "Train on these images", type="primary", icon=":material/arrow_forward:"
+            ):
                 st.switch_page("pages/train.py")

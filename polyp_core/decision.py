@@ -7,6 +7,7 @@ good as none: the threshold is then that of serving.json, and every image is ans
 import json
 from typing import Any
 
+from polyp_core.access import check_writable
 from polyp_core.errors import ConfigError
 from polyp_core.evidence.goals import Band, Decision, Goal
 from polyp_core.metrics import evaluate_predictions
@@ -34,7 +35,9 @@ def write_decision(run: Run, decision: Decision) -> None:
 
     Raises:
         OSError: If the folder cannot be written.
+        AccessError: On a shared demo.
     """
+    check_writable("Keeping a threshold")
     run.write_json(_FILE, {"model": run.read_serving().get("sha256"), **decision.to_dict()})
 
 

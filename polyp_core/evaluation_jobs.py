@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from polyp_core.access import check_writable
 from polyp_core.config import DataConfig
 from polyp_core.errors import RunError
 from polyp_core.evaluation import find_tested
@@ -52,6 +53,7 @@ def start_evaluation(
         DatasetError: If the folder is not there, or has other classes.
         ConfigError: If the pattern is no regular expression.
     """
+    check_writable("Testing a model on other images")
     _check_finished(run)
     if name in RESERVED:
         raise RunError(
@@ -84,6 +86,7 @@ def start_checks(run: Run) -> Run:
         RunError: If the run is not finished or has no validation images, or its checks are running.
         ModelError: If its model cannot be opened.
     """
+    check_writable("Checking a model")
     _check_finished(run)
     if run.read_index().select("validation").empty:
         raise RunError(
@@ -113,6 +116,7 @@ def restart_evaluation(files: Run) -> None:
     Raises:
         RunError: If they are running or finished.
     """
+    check_writable("Testing a model")
     with _say_disk_errors(files), FileLock(files.path("starting.lock")):
         state = files.read_status()["state"]
         if state not in RESUMABLE_STATES:
@@ -131,6 +135,7 @@ def stop_evaluation(files: Run) -> None:
     Raises:
         RunError: If it is not running.
     """
+    check_writable("Stopping a test")
     state = files.read_status()["state"]
     if state not in ACTIVE_STATES:
         raise RunError(
@@ -147,6 +152,7 @@ def delete_evaluation(files: Run) -> None:
     Raises:
         RunError: If it is running, is no such folder, or cannot be deleted.
     """
+    check_writable("Deleting a test")
     if files.read_task() not in ("evaluate", "checks"):
         raise RunError(
             f"'{files.directory}' is no test of a run and is not deleted. Expected a folder that "

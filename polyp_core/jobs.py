@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from polyp_core.access import check_file, check_writable
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.environment import check_unchanged
@@ -60,6 +61,7 @@ def prepare_run(
         RunError: If the name cannot be used or is taken.
         ConfigError: If the settings do not fit the images.
     """
+    check_writable("Training")
     check_fit(config, index)
     source = index.manifest or index.folder
     default = f"{name_data(str(source))}-{config.preset}"
@@ -84,6 +86,7 @@ def check_fit(config: RunConfig, index: Index) -> None:
     """Refuse settings that these images cannot be trained with.
 
     Raises:
+        AccessError: If the backbone's weights lie where this server reads nothing.
         ConfigError: If a batch is larger than the data set, or the watched number cannot be known.
         DatasetError: If there is nothing to train or to validate on.
     """
@@ -95,12 +98,14 @@ def check_fit(config: RunConfig, index: Index) -> None:
                 f"{split}/, or let the app divide the images."
             )
     weights = config.model.backbone_weights
-    if config.model.network == "transfer" and weights and not Path(weights).is_file():
-        raise ConfigError(
-            f"There is no file '{weights}'. Expected the weights of a backbone as Keras has them. "
-            "Set model.backbone_weights to one, or to nothing, which fetches ImageNet's. "
-            f"Received: backbone_weights={weights!r}"
-        )
+    if config.model.network == "transfer" and weights:
+        check_file(weights)
+        if not Path(weights).is_file():
+            raise ConfigError(
+                f"There is no file '{weights}'. Expected the weights of a backbone as Keras has "
+                "them. Set model.backbone_weights to one, or to nothing, which fetches ImageNet's. "
+                f"Received: backbone_weights={weights!r}"
+            )
     num_train, settings = len(labels["train"]), config.training
     if settings.batch_size > num_train:
         raise ConfigError(
@@ -127,6 +132,7 @@ def stop_run(run: Run) -> None:
     Raises:
         RunError: If it is not running.
     """
+    check_writable("Stopping a run")
     state = run.read_status()["state"]
     if state not in ACTIVE_STATES:
         raise RunError(
@@ -143,6 +149,7 @@ def finish_run(run: Run) -> None:
     Raises:
         RunError: If there is no finished epoch, or the run is finished.
     """
+    check_writable("Finishing a run")
     state = run.read_status()["state"]
     if state == "finished" or run.read_history().empty:
         raise RunError(
@@ -173,6 +180,7 @@ def resume_run(run: Run, *, num_slots: int = 1, accept_changes: bool = False) ->
 
 
 def _start_again(run: Run, num_slots: int, *, is_to_finish: bool = False) -> None:
+    check_writable("Resuming a run")
     # Two who press at once start one worker.
     with _say_disk_errors(run), FileLock(run.path("starting.lock")):
         state = run.read_status()["state"]
@@ -197,6 +205,7 @@ def delete_run(run: Run) -> None:
     Raises:
         RunError: If it is running or waiting, is no run of the workspace, or cannot be deleted.
     """
+    check_writable("Deleting a run")
     if not run.path("config.json").is_file() or run.directory.parent.name == _SHIPPED_IN:
         raise RunError(
             f"'{run.directory}' is not a run of yours and is not deleted. Expected a folder that "
@@ -246,6 +255,7 @@ def start_worker(run: Run, num_slots: int = 1) -> None:
         run: A run that `prepare_run` has written.
         num_slots: How many runs may train at once; 0 does not wait for a turn.
     """
+    check_writable("Training")
     if num_slots:
         add_ticket(get_queue_dir(), run)
     slots = num_slots and max(num_slots, int(os.environ.get("POLYP_SLOTS", "1")))

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyp_core.access import check_file, check_files, check_folder
 from polyp_core.errors import DatasetError
 from polyp_core.images import SUFFIXES, is_dicom
 from polyp_core.importing import is_left_out
@@ -58,12 +59,20 @@ def find_sources(text: str, *, needs_train: bool = True) -> Sources:
 
     Raises:
         DatasetError: If it is not there, may not be read, or is in no known layout.
+        AccessError: If it, or any file of it, lies where this server reads nothing; see `access`.
     """
-    path = _resolve(text)
+    sources = _find_sources(_resolve(text), needs_train=needs_train)
+    check_files(sources.folder, [file.path for file in sources.files])
+    return sources
+
+
+def _find_sources(path: Path, *, needs_train: bool) -> Sources:
     if path.is_file():
         return _take_manifest(path, may_lead_out=True)
     if (path / OWN_MANIFEST).is_file():
-        return _take_manifest(path / OWN_MANIFEST, may_lead_out=False)
+        own = path / OWN_MANIFEST
+        check_file(own)  # it may be a link
+        return _take_manifest(own, may_lead_out=False)
     return _Walk(path).find_sources(needs_train=needs_train)
 
 
@@ -90,7 +99,7 @@ def _resolve(text: str) -> Path:
     if not text.strip():
         raise DatasetError(f"No folder is chosen. {_LAYOUT} Give the folder's path.")
     try:
-        path = Path(text).expanduser().absolute()
+        path = check_folder(text).absolute()
         is_folder, is_there = path.is_dir(), path.exists()
     except (OSError, RuntimeError, ValueError):  # a path that no system can have
         path, is_folder, is_there = Path(text), False, False
@@ -231,6 +240,7 @@ class _Walk:
             raise _refused(Path(error.filename), error) from error
 
         found = []
+        check_file(folder)
         for root, folders, names in os.walk(folder, onerror=refuse):
             folders[:] = sorted(self._keep_seen(folders))
             below = "" if root == str(folder) else Path(root).relative_to(folder).as_posix() + "/"
@@ -257,6 +267,7 @@ def _list_folders(folder: Path) -> list[Path]:
 
 
 def _list_entries(folder: Path) -> list[Path]:
+    check_file(folder)  # it may be a link
     try:
         return sorted(folder.iterdir())
     except OSError as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyp_core.access import check_writable, is_limited, leads_to_network
 from polyp_core.errors import DatasetError
 
 OWN_MANIFEST = "manifest.csv"  # the name under which a folder brings its own
@@ -74,8 +75,12 @@ def read_manifest(path: Path, *, may_lead_out: bool) -> tuple[Path, list[SourceF
     parent = path.parent
     targets = []
     for number, row in enumerate(rows, start=2):
-        target = os.path.normpath(parent / _turn_slashes(parent, row["path"]))
-        if not may_lead_out and not Path(target).is_relative_to(parent):
+        target, is_inside = "", False
+        # A network path is not even looked for where it may be somebody else's.
+        if not leads_to_network(row["path"]) or (may_lead_out and not is_limited()):
+            target = os.path.normpath(parent / _turn_slashes(parent, row["path"]))
+            is_inside = may_lead_out or Path(target).is_relative_to(parent)
+        if not is_inside:
             raise DatasetError(
                 f"Row {number} of '{path.name}' leads out of its folder: '{row['path']}'. "
                 "Expected paths inside the folder. Copy the image there and correct the line."
@@ -118,7 +123,11 @@ def write_manifest(path: Path, folder: Path, files: Iterable[SourceFile]) -> Non
         path: The CSV file; its folder is made if it is not there.
         folder: What the files' paths are relative to.
         files: With class, patient, split and further columns.
+
+    Raises:
+        AccessError: On a shared demo.
     """
+    check_writable("Writing a split")
     files = list(files)
     further = [name for name, _ in files[0].columns] if files else []
     path.parent.mkdir(parents=True, exist_ok=True)

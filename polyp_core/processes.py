@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from polyp_core.access import check_writable
 from polyp_core.errors import RunError
 
 NAME_PATTERN = r"[\w][\w .-]{0,79}"  # of what somebody names
@@ -24,7 +25,11 @@ def start_process(module: str, directory: Path, **environment: str) -> None:
         module: Such as "polyp_core.worker".
         directory: What it works in.
         **environment: Variables besides those of this process.
+
+    Raises:
+        AccessError: On a shared demo.
     """
+    check_writable("Starting work on this server")
     python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
     variables = os.environ | {
         "PYTHONPATH": os.pathsep.join(python_path),
@@ -60,7 +65,9 @@ def make_directory(parent: Path, name: str | None, default: str, noun: str) -> P
 
     Raises:
         RunError: If the name cannot be used or is taken, or nothing can be written there.
+        AccessError: On a shared demo.
     """
+    check_writable(f"Making a {noun}")
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise RunError(
             f"The {noun}'s name cannot be a folder name. Expected letters, digits, space, '.', '_' "

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from polyp_core.access import check_writable, is_demo
 from polyp_core.files import write_atomically
 from polyp_core.runs import ACTIVE_STATES, Run
 
@@ -62,7 +63,7 @@ def list_tickets(queue_dir: Path) -> list[Ticket]:
             continue
         if ticket is not None and ticket.is_valid():
             tickets.append(ticket)
-        else:
+        elif not is_demo():  # where looking changes nothing
             _throw_away(path)
     return sorted(tickets, key=lambda ticket: (ticket.place, ticket.path.name))
 
@@ -75,6 +76,7 @@ def list_active_runs(queue_dir: Path) -> list[tuple[Run, dict[str, Any]]]:
 
 def move_run(queue_dir: Path, run: Run, *, earlier: bool) -> None:
     """Let a waiting run change places with its neighbour; nothing where it has none."""
+    check_writable("Changing the queue")
     waiting = [t for t in list_tickets(queue_dir) if t.run.read_status()["state"] == "queued"]
     path = _name_ticket(queue_dir, run)
     position = next((n for n, ticket in enumerate(waiting) if ticket.path == path), None)

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from polyp_core.access import check_writable
 from polyp_core.errors import RunError
 from polyp_core.files import write_atomically
 
@@ -68,7 +69,9 @@ def change_review(
 
     Raises:
         RunError: If it cannot be written.
+        AccessError: On a shared demo.
     """
+    check_writable("Marking an image")
     path = directory / _FILE
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -129,7 +132,8 @@ def _parse(values: list[Any] | None) -> dict[Key, Review]:
     for value in values or []:
         try:
             key = str(value["path"]), int(value["frame"])
-            note = str(value.get("note", ""))[:MAX_NOTE]
+            # Half a character, which JSON can hold, is no text that a table or a page can show.
+            note = str(value.get("note", ""))[:MAX_NOTE].encode(errors="replace").decode()
             review = Review(is_label_wrong=value.get("is_label_wrong") is True, note=note)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue

@@ -3,7 +3,8 @@
 config.json  index.csv          written once, by jobs.prepare_run
 environment.json  status.json  history.csv  milestones.json  batch.png  checkpoints/
 model.keras  model.weights.h5  serving.tflite  serving.json  predictions.csv  features.npy
-metrics.json                    written by the worker
+metrics.json  familiarity.json  familiarity.npy
+                                written by the worker
 worker.log                      the worker's stdout and stderr
 lock                            held while the worker lives: the only proof of life
 stop  finish                    written by whoever wants the worker to stop, or to end training
@@ -19,6 +20,7 @@ evaluations/NAME/  checks/      the run judged on another folder, and put to the
 
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -31,6 +33,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from polyp_core.access import check_writable
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index, read_images
 from polyp_core.errors import ConfigError, RunError
@@ -44,6 +47,16 @@ HISTORY_COLUMNS = (
     "val_tn", "val_fn", "learning_rate", "seconds",
 )  # fmt: skip
 COUNT_COLUMNS = ("epoch", "val_tp", "val_fp", "val_tn", "val_fn")  # whole numbers
+_INDEX_COLUMNS = ("path", "frame", "label", "group", "split")
+_PREDICTION_COLUMNS = (*_INDEX_COLUMNS, "probability")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which is no text
+_MAX_EPOCHS = 10**9
+_NPY_HEADER_BYTES = 256
+_FEATURES = re.compile(  # a table of float32, as NumPy writes it
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '<f4', 'fortran_order': False, "
+    rb"'shape': \(([0-9]{1,9}), ([0-9]{1,9})\), \}",
+    re.DOTALL,
+)
 _NEWS_S = 10.0
 _probing = threading.Lock()
 _seen_alive: dict[str, float] = {}  # by folder, when a worker was seen last
@@ -112,28 +125,45 @@ class Run:
 
     def read_rates(self) -> pd.DataFrame:
         """The sweep of a search for the learning rate: `rate`, `loss`, `smooth`."""
+        columns = ["rate", "loss", "smooth"]
         try:
-            return pd.read_csv(self.path("rates.csv"))
+            return pd.read_csv(self.path("rates.csv"), usecols=columns, dtype=float)[columns]
         except (OSError, ValueError):
-            return pd.DataFrame(columns=["rate", "loss", "smooth"], dtype=float)
+            return pd.DataFrame(columns=columns, dtype=float)
 
     def read_class_names(self) -> tuple[str, str]:
-        """Negative class, positive class."""
-        names = self._read_json("config.json").get("class_names", ["negative", "positive"])
-        return names[0], names[1]
+        """Negative class, positive class.
+
+        Raises:
+            RunError: If they are damaged.
+        """
+        match self._read_json("config.json").get("class_names", ["negative", "positive"]):
+            case [str(negative), str(positive)] if not _SURROGATE.search(negative + positive):
+                return negative, positive
+        raise RunError(
+            f"The classes of run '{self.name}' cannot be read. Expected the names of two in its "
+            "config.json. Copy the run again, or train anew."
+        )
 
     def read_index(self) -> Index:
-        """The exact images of this run, with their split."""
+        """The exact images of this run, with their split.
+
+        Raises:
+            RunError: If they, their folder or the classes are missing or damaged.
+        """
         try:
             images = read_images(self.path("index.csv"))
+            _check_table(images, _INDEX_COLUMNS)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"The index of run '{self.name}' cannot be read ({error}). Expected the index.csv "
                 "that was written when it started. Train anew."
             ) from error
-        values = self._read_json("config.json")
+        folder = self._read_json("config.json").get("folder")
+        if not isinstance(folder, str) or not folder:
+            folder = self.read_config().data.folder
         return Index(
-            folder=Path(values.get("folder") or self.read_config().data.folder),
+            folder=Path(folder),
             class_names=self.read_class_names(),
             images=images,
             unreadable=pd.DataFrame(columns=["path", "reason"]),
@@ -150,6 +180,8 @@ class Run:
         is_alive = self.is_alive()
         # Read after probing: a worker that has ended since has written its final state before.
         spoken = self._read_json("status.json")
+        if spoken.get("state") not in (*FINAL_STATES, *ACTIVE_STATES):  # damaged
+            spoken.pop("state", None)
         status = {"state": "queued", "message": "Starting"} | spoken
         state = status["state"]
         if is_alive and state in RESUMABLE_STATES:  # it is about to end
@@ -168,11 +200,14 @@ class Run:
         except OSError:
             lines = []
         names = lines[0].split(",") if lines else []
-        rows = [line.split(",") for line in lines[1:]]
-        table = [[_to_float(cell) for cell in row] for row in rows if len(row) == len(names)]
-        history = pd.DataFrame(table, columns=names, dtype=float)
-        history = history.reindex(columns=list(HISTORY_COLUMNS))
-        return history.dropna(subset="epoch").astype({"epoch": int})
+        rows = [dict(zip(names, line.split(","), strict=False)) for line in lines[1:]]
+        table = [
+            [_to_float(row.get(name, "")) for name in HISTORY_COLUMNS]
+            for row, line in zip(rows, lines[1:], strict=True)
+            if line.count(",") == len(names) - 1
+        ]
+        history = pd.DataFrame(table, columns=list(HISTORY_COLUMNS), dtype=float)
+        return history[history["epoch"].abs() < _MAX_EPOCHS].astype({"epoch": int})
 
     def append_history(self, row: Mapping[str, float]) -> None:
         """Add a finished epoch, for good: it is on the disk when this returns."""
@@ -199,7 +234,12 @@ class Run:
 
     def read_milestones(self) -> dict[int, dict[str, Any]]:
         """Validation result by epoch, each as in metrics.json."""
-        return {int(epoch): value for epoch, value in self._read_json("milestones.json").items()}
+        known = self._read_json("milestones.json").items()
+        return {
+            int(epoch): value
+            for epoch, value in known
+            if re.fullmatch("[0-9]{1,9}", epoch) and isinstance(value, dict)
+        }
 
     def read_environment(self) -> dict[str, Any]:
         """Versions and device of the worker that started the run."""
@@ -208,10 +248,16 @@ class Run:
     def read_notes(self) -> dict[str, str]:
         """What people have written about the run: "title" and "note", both "" at first."""
         notes = self._read_json("notes.json")
-        return {name: str(notes.get(name, "")) for name in ("title", "note")}
+        texts = {name: str(notes.get(name, "")) for name in ("title", "note")}
+        return {name: text.encode(errors="replace").decode() for name, text in texts.items()}
 
     def write_notes(self, title: str, note: str) -> None:
-        """Keep a title and a note; the folder keeps its name."""
+        """Keep a title and a note; the folder keeps its name.
+
+        Raises:
+            AccessError: On a shared demo.
+        """
+        check_writable("Naming a run")
         self.write_json("notes.json", {"title": title[:200], "note": note[:10_000]})
 
     def read_metrics(self) -> dict[str, Any] | None:
@@ -226,10 +272,16 @@ class Run:
         """One row an image: path, frame, split, group, label, probability.
 
         And brightness and contrast, which earlier versions did not write.
+
+        Raises:
+            OSError, ValueError: If they are missing or damaged.
         """
-        return pd.read_csv(
-            self.path("predictions.csv"), dtype={"path": str, "group": str}, keep_default_na=False
-        )
+        text = dict.fromkeys(("path", "split", "group"), str)
+        predictions = pd.read_csv(self.path("predictions.csv"), dtype=text, keep_default_na=False)
+        if "frame" not in predictions:  # as in `read_images`
+            predictions = predictions.assign(frame=0)
+        _check_table(predictions, _PREDICTION_COLUMNS)
+        return predictions
 
     def read_features(self) -> np.ndarray | None:
         """What the model's head reads of each image, `(n, d)` float32, read-only; a memory map.
@@ -237,12 +289,19 @@ class Run:
         Row i is row i of the index, training images included. None where there is none, as in a
         run of an earlier version, or where it is damaged.
         """
+        path = self.path("features.npy")
         try:
-            features = np.load(self.path("features.npy"), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            with path.open("rb") as file:
+                # NumPy's own reader hands the header to Python's parser, which anything can upset.
+                found = _FEATURES.match(file.read(_NPY_HEADER_BYTES))
+            if found is None:
+                return None
+            size, shape = int.from_bytes(found[1], "little"), (int(found[2]), int(found[3]))
+            if shape[1] == 0 or path.stat().st_size != 10 + size + 4 * shape[0] * shape[1]:
+                return None
+            return np.memmap(path, np.float32, "r", offset=10 + size, shape=shape)
+        except (OSError, ValueError):
             return None
-        is_table = features.ndim == 2 and features.shape[1] > 0 and features.dtype == np.float32
-        return features if is_table else None
 
     def read_serving(self) -> dict[str, Any]:
         """What the serving model needs besides its weights."""
@@ -306,3 +365,21 @@ def _to_float(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
+
+
+def _check_table(rows: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    """Refuse a table that the rest of the app cannot count with.
+
+    Raises:
+        ValueError: If a column is missing, or holds what it cannot hold.
+    """
+    missing = [name for name in columns if name not in rows]
+    if missing:
+        raise ValueError(f"it has no column '{missing[0]}'")
+    is_whole = [pd.api.types.is_integer_dtype(rows[name]) for name in ("frame", "label")]
+    if len(rows) and not (all(is_whole) and rows["label"].isin((0, 1)).all()):
+        raise ValueError("a label is neither 0 nor 1, or a frame is no whole number")
+    if len(rows) and "probability" in columns:
+        shares = rows["probability"]
+        if not (pd.api.types.is_numeric_dtype(shares) and shares.between(0, 1).all()):
+            raise ValueError("a probability is no number from 0 to 1")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from polyp_core import environment
+from polyp_core.access import check_writable
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, DatasetError, RunError
@@ -62,6 +63,7 @@ def start_study(
         DatasetError: If there are too few patients for the folds.
         RunError: If the name cannot be used or is taken, or Ray is not installed.
     """
+    check_writable("Training")
     _check_numbers(num_folds, num_seeds, num_workers, cpus_per_member, gpus_per_member)
     _check_shares(shares)
     check_ray(ray_address)
@@ -114,6 +116,7 @@ def stop_study(study: Study) -> None:
     Raises:
         RunError: If nothing of it is running.
     """
+    check_writable("Stopping a study")
     state = study.read_status()["state"]
     # A member outlives a study's worker that was killed.
     left_over = [] if state in ACTIVE_STATES else _list_alive(study)
@@ -150,6 +153,7 @@ def resume_study(
             a cluster the versions are those of the computer that trains, so there it is the
             member that fails.
     """
+    check_writable("Resuming a study")
     state = study.read_status()["state"]
     if state not in RESUMABLE_STATES:
         raise RunError(

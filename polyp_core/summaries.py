@@ -92,9 +92,12 @@ def summarise_run(run: Run) -> dict[str, Any]:
     except RunError:
         return {}
     history, metrics = run.read_history(), run.read_metrics()
-    level, unit = get_main_level(metrics) if metrics else ({}, "")
+    try:
+        level, unit = get_main_level(metrics or {})
+    except KeyError:
+        level, unit = {}, ""
     places = np.linspace(0, len(history) - 1, min(len(history), _NUM_POINTS)).astype(int)
-    curve = history["val_accuracy"].to_numpy(dtype=float)[places].round(4)
+    curve = history["val_accuracy"].to_numpy(dtype=float)[places].tolist()
     return {
         "preset": config.preset,
         "data": name_data(config.data.folder),
@@ -102,10 +105,10 @@ def summarise_run(run: Run) -> dict[str, Any]:
         "image_size_px": config.model.image_size_px,
         "epochs": config.training.epochs,
         "epochs_done": len(history),
-        "curve": [value for value in curve.tolist() if value == value],  # no NaN in JSON
+        "curve": [round(value, 4) for value in curve if 0 <= value <= 1],  # no NaN in JSON
         "unit": unit,
-        "accuracy": level.get("accuracy"),
-        "auc": level.get("auc"),
+        "accuracy": level.get("accuracy") if isinstance(level, dict) else None,
+        "auc": level.get("auc") if isinstance(level, dict) else None,
     }
 
 

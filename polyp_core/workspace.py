@@ -1,17 +1,23 @@
 """Where things lie on this computer: runs, images, caches, the demo model that ships."""
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from polyp_core.access import get_demo_data_dir, get_imports_dir, get_splits_dir, get_workspace_dir
 from polyp_core.errors import RunError
 from polyp_core.phantom import write_demo_data
 from polyp_core.runs import Run, open_run
 from polyp_core.study import list_studies
 from polyp_core.summaries import list_summaries
+
+__all__ = [
+    "DEMO_RUN", "ensure_demo_data", "find_best_run", "find_run", "get_cache_dir",
+    "get_demo_data_dir", "get_imports_dir", "get_queue_dir", "get_rates_dir", "get_runs_dir",
+    "get_splits_dir", "get_studies_dir", "has_demo_data", "list_finished_runs", "list_models",
+]  # fmt: skip
 
 _drawing = threading.Lock()
 DEMO_RUN = Run(Path(__file__).parent / "demo_run")
@@ -19,42 +25,27 @@ DEMO_RUN = Run(Path(__file__).parent / "demo_run")
 
 def get_runs_dir() -> Path:
     """Where runs are written: `runs` in $POLYP_WORKSPACE, which defaults to ./workspace."""
-    return _get_workspace_dir() / "runs"
+    return get_workspace_dir() / "runs"
 
 
 def get_studies_dir() -> Path:
     """Where studies are written: many runs that belong together."""
-    return _get_workspace_dir() / "studies"
+    return get_workspace_dir() / "studies"
 
 
 def get_rates_dir() -> Path:
     """Where searches for a learning rate are written."""
-    return _get_workspace_dir() / "rates"
+    return get_workspace_dir() / "rates"
 
 
 def get_queue_dir() -> Path:
     """Where runs wait for their turn."""
-    return _get_workspace_dir() / "queue"
+    return get_workspace_dir() / "queue"
 
 
 def get_cache_dir() -> Path:
     """Where what was read of images is kept; deleting it costs time alone."""
-    return _get_workspace_dir() / "cache"
-
-
-def get_imports_dir() -> Path:
-    """Where zips and dragged folders are unpacked."""
-    return _get_workspace_dir() / "imports"
-
-
-def get_splits_dir() -> Path:
-    """Where clean splits are written, as manifests."""
-    return _get_workspace_dir() / "splits"
-
-
-def get_demo_data_dir() -> Path:
-    """Where the demo images lie once they are drawn."""
-    return _get_workspace_dir() / "demo-data"
+    return get_workspace_dir() / "cache"
 
 
 def ensure_demo_data(on_progress: Callable[[int, int], None] | None = None) -> Path:
@@ -119,7 +110,3 @@ def find_run(text: str) -> Run:
 def _select_finished(runs_dir: Path) -> pd.DataFrame:
     summaries = list_summaries(runs_dir)
     return summaries[summaries["state"] == "finished"]
-
-
-def _get_workspace_dir() -> Path:
-    return Path(os.environ.get("POLYP_WORKSPACE", "workspace"))

@@ -2,15 +2,19 @@
 
 from ui.charts import PLAIN as CHART
 from ui.downloads import write_csv
-from ui.draft import fit_draft, get_data_config
+from ui.draft import fit_draft, get_data_config, has_own_folder
 from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
-from ui.frame import begin_page, errors, show_credentials, show_notice, show_problem
+from ui.frame import begin_page, errors, say_off, show_credentials, show_notice, show_problem
 from ui.learning_chart import show_learning_curve
 from ui.link import read_link, write_link
 from ui.pictures import get_class_colours, is_dark, show_image
+from ui.predict_answers import answer_all, open_both
+from ui.predict_intake import gather_files, show_problems, take_images
+from ui.predict_models import choose_models
+from ui.predict_results import find_visit, show_results
+from ui.predict_samples import show_empty
 from ui.queue_view import is_listed, list_active_runs, watch_queue
 from ui.readers import (
-    classify,
     draw_demo_data,
     find_active_run,
     list_demo_pictures,
@@ -43,17 +47,21 @@ __all__ = [
     "CHART",
     "GRID_SIZES",
     "VIEWS",
+    "answer_all",
     "begin_page",
     "choose_judged",
-    "classify",
+    "choose_models",
     "draw_demo_data",
     "errors",
     "escape",
     "find_active_run",
+    "find_visit",
     "fit_draft",
+    "gather_files",
     "get_class_colours",
     "get_data_config",
     "has_folder",
+    "has_own_folder",
     "is_dark",
     "is_listed",
     "list_active_runs",
@@ -61,15 +69,18 @@ __all__ = [
     "load_audit",
     "load_index",
     "name_run",
+    "open_both",
     "open_classifier",
     "outline",
     "read_link",
     "read_picture",
+    "say_off",
     "show_augmentation",
     "show_checks",
     "show_clean_split",
     "show_counts",
     "show_credentials",
+    "show_empty",
     "show_external",
     "show_figures",
     "show_findings",
@@ -83,7 +94,9 @@ __all__ = [
     "show_numbers",
     "show_pairs",
     "show_problem",
+    "show_problems",
     "show_region",
+    "show_results",
     "show_run",
     "show_runs",
     "show_slices",
@@ -92,6 +105,7 @@ __all__ = [
     "show_study_form",
     "show_threshold",
     "show_verdict",
+    "take_images",
     "take_next_source",
     "take_settings",
     "watch_queue",

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from polyp_core.dataset import Index
+from polyp_core.evidence.goals import Band
 from ui.words import escape_figure
 
 PLAIN = {"displayModeBar": False}  # how every Plotly chart is shown
@@ -113,10 +114,12 @@ def draw_probability(
     class_names: tuple[str, str],
     colours: tuple[str, str],
     *,
+    band: Band | None = None,
     is_dark: bool,
 ) -> go.Figure:
-    """One bar from 0 to 100 % with the threshold as a mark."""
-    is_positive = probability >= threshold
+    """One bar from 0 to 100 % with the threshold as a mark, and the band where none is sure."""
+    is_open = band is not None and band.holds(probability)
+    colour = get_line_colours(is_dark)[1] if is_open else colours[int(probability >= threshold)]
     ground = "#333333" if is_dark else "#E4E4E4"
     figure = go.Figure()
     figure.add_bar(
@@ -126,10 +129,13 @@ def draw_probability(
         x=[probability],
         y=[""],
         orientation="h",
-        marker={"color": colours[int(is_positive)]},
+        marker={"color": colour},
         width=0.5,
         hovertemplate=f"probability of {escape_figure(class_names[1])}: %{{x:.1%}}<extra></extra>",
     )
+    if band is not None and band.low < band.high:
+        line = {"color": "#8A8A8A", "width": 1, "dash": "dot"}
+        figure.add_vrect(band.low, band.high, fillcolor="#8A8A8A", opacity=0.35, line=line)
     figure.add_vline(
         x=threshold, line={"color": "#E8E8E8" if is_dark else "#1F1F1F", "width": 2, "dash": "dot"}
     )

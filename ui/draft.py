@@ -8,10 +8,11 @@ from typing import Any
 import streamlit as st
 
 from polyp_core import workspace
+from polyp_core.access import check_folder, is_demo
 from polyp_core.config import AugmentConfig, DataConfig, RunConfig, Section
 from polyp_core.config.settings import parse_value
 from polyp_core.dataset import Index
-from polyp_core.errors import ConfigError
+from polyp_core.errors import AccessError, ConfigError
 from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
 from polyp_core.recipe import FITTED, Facts, find_facts, fit_preset
 from ui.words import escape, name_settings
@@ -150,15 +151,20 @@ def get_data_config() -> DataConfig:
         ConfigError: If a setting cannot be used.
     """
     changes = _get_changes("data", DataConfig())
-    if st.session_state.get("source") != "folder":
+    if not has_own_folder():
         # The demo set's names and patients are known; only the region can be chosen.
         changes = {name: value for name, value in changes.items() if name.startswith("region")}
     return DataConfig(**changes | {"folder": get_folder()})
 
 
+def has_own_folder() -> bool:
+    """Whether other images than the demo set are chosen; never on a shared demo."""
+    return st.session_state.get("source") == "folder" and not is_demo()
+
+
 def get_folder() -> str:
     """The folder or manifest of the chosen images; "" where none is given yet."""
-    if st.session_state.get("source") == "folder":
+    if has_own_folder():
         return str(st.session_state.get("folder") or "").strip(" \"'")
     return str(workspace.get_demo_data_dir().absolute())
 
@@ -207,18 +213,25 @@ def load_settings(config: RunConfig) -> str:
 def _load_images(data: DataConfig) -> str:
     st.session_state.pop("missing images", None)
     is_other, said = not _is_chosen(data.folder), "The images stay the same."
-    is_demo = data.folder == str(workspace.get_demo_data_dir().absolute())
-    if is_other and not is_demo and not os.path.exists(data.folder):
+    is_demo_set = data.folder == str(workspace.get_demo_data_dir().absolute())
+    if is_other and not is_demo_set and _is_gone(data.folder):
         is_other, said = False, "The run's images are gone."
         st.session_state["missing images"] = (data.folder, get_folder())
     if is_other:
-        st.session_state["source"] = "demo" if is_demo else "folder"
-        st.session_state["folder"] = "" if is_demo else data.folder
+        st.session_state["source"] = "demo" if is_demo_set else "folder"
+        st.session_state["folder"] = "" if is_demo_set else data.folder
         said = "The run's images are chosen too."
     for item in fields(data):  # how other images are read belongs to them
         if item.name.startswith("region") or (is_other and item.name != "folder"):
             put_setting("data", item.name, getattr(data, item.name))
     return said
+
+
+def _is_gone(folder: str) -> bool:
+    try:
+        return not check_folder(folder).exists()
+    except AccessError:  # which the page says where it opens the folder
+        return False
 
 
 def _is_chosen(folder: str) -> bool:

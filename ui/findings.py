@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from polyp_core import workspace
+from polyp_core.access import is_demo
 from polyp_core.audit import Audit, Finding, count_images, propose_split, say_limit
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index
@@ -82,7 +83,10 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
     """A split without leaks beside the present one, and the button that applies it."""
     if "problem" in st.session_state:
         show_problem(st.session_state.pop("problem"))
-    if index.manifest is not None and index.manifest.parent == _get_splits_dir():
+    if (
+        index.manifest is not None
+        and index.manifest.parent.resolve() == _get_splits_dir().resolve()
+    ):
         _show_applied()
         return
     if not _BROKEN_SPLIT & {finding.kind for finding in audit.findings}:
@@ -126,6 +130,8 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
                 icon=":material/call_split:",
                 on_click=_apply,
                 args=(proposal.index, config.folder),
+                disabled=is_demo(),
+                help="Off on this shared demo." if is_demo() else None,
             )
 
 
@@ -135,6 +141,9 @@ def _apply(index: Index, folder: str) -> None:
     path = _get_splits_dir() / f"{index.folder.name}-{digest}.csv"
     try:
         index.write_manifest(path)
+    except PolypError as error:
+        st.session_state["problem"] = str(error)
+        return
     except OSError as error:
         st.session_state["problem"] = (
             f"The clean split cannot be written to '{path.parent}' ({error.strerror}). Expected a "

@@ -9,10 +9,12 @@ import streamlit as st
 from PIL import Image
 
 from polyp_core import queueing, words, workspace
+from polyp_core.access import is_demo
 from polyp_core.decision import read_worth
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
 from ui.readers import name_run
+from ui.sign_in import ask_to_sign_in, show_signed_in
 from ui.words import escape, name_settings
 
 PAGES = (
@@ -23,11 +25,27 @@ PAGES = (
     ("pages/predict.py", "Predict", ":material/center_focus_strong:"),
 )
 NOTICE = "For research and teaching, not for diagnosis."
+_PRIVACY = (
+    ":material/lock: Nothing leaves this computer: images, models and results stay in its folders."
+)
+_DEMO_PRIVACY = (
+    ":material/lock: What you upload goes to the computer that runs this demo, stays in its memory "
+    "and is gone when you close the page. Upload no patient's data."
+)
+_DEMO_BANNER = (
+    "**A shared demo.** Look at everything, and try your own images on the predict page. Training "
+    "and saving are off, and nothing you do here is kept. On your own computer it does everything: "
+    "the project's README says how to start it."
+)
 
 
 def begin_page(title: str) -> None:
-    """Frame and navigation, the same however the page was reached."""
+    """Frame and navigation, the same however the page was reached.
+
+    Where the owner asks for it, the page ends here for whoever has not signed in.
+    """
     st.set_page_config(page_title=f"{title} · Polyp", page_icon=_draw_icon(), layout="wide")
+    ask_to_sign_in()
     if "toast" in st.session_state:
         text, icon = st.session_state.pop("toast")
         st.toast(text, icon=f":material/{icon}:")
@@ -38,10 +56,10 @@ def begin_page(title: str) -> None:
         st.space("small")
         if title != "Train":  # which shows it anyway
             _show_running_run()
-        st.caption(
-            ":material/lock: Nothing leaves this computer: images, models and results stay in its "
-            "folders."
-        )
+        st.caption(_DEMO_PRIVACY if is_demo() else _PRIVACY)
+        show_signed_in()
+    if is_demo():
+        st.info(_DEMO_BANNER, icon=":material/public:")
 
 
 @contextmanager
@@ -59,6 +77,11 @@ def show_problem(text: str) -> None:
     Settings are called by their labels, as the pages call them.
     """
     st.error(escape(name_settings(text)), icon=":material/error:")
+
+
+def say_off(what: str) -> None:
+    """One line where something would stand that a shared demo does not do."""
+    st.caption(f":material/visibility: {what} is off on this shared demo.")
 
 
 def toast_next(text: str, icon: str) -> None:

@@ -9,17 +9,26 @@ from dataclasses import fields
 
 import streamlit as st
 
+from polyp_core.access import check_text, is_demo, leads_to_network
 from polyp_core.config import SECTIONS, DataConfig, Section
 from polyp_core.errors import PolypError
 from polyp_core.presets import PRESETS
 from polyp_core.processes import NAME_PATTERN
-from ui.draft import choose_preset, find_draft, forget_images, get_base, put_setting
-from ui.frame import show_problem
+from ui.draft import (
+    choose_preset,
+    find_draft,
+    forget_images,
+    get_base,
+    has_own_folder,
+    put_setting,
+)
+from ui.frame import errors, show_problem
 
 MAX_EPOCH = 1000
 _NUMBERS = {"image": 1_000_000, "epoch": MAX_EPOCH}  # the largest of each
 _VIEW = ("view", "size", *_NUMBERS)
 _MAX_LENGTH = 1000
+_WEIGHTS = "model.backbone_weights"  # the one setting besides the folder that is a path
 
 
 def read_link(choices: Mapping[str, Collection[str | int]] | None = None) -> None:
@@ -38,8 +47,7 @@ def read_link(choices: Mapping[str, Collection[str | int]] | None = None) -> Non
     if given.get("preset") in PRESETS:
         choose_preset(given["preset"])
     if given.get("folder"):
-        st.session_state["source"] = "folder"
-        st.session_state["folder"] = given["folder"][:_MAX_LENGTH]
+        _take_folder(given["folder"][:_MAX_LENGTH])
     if re.fullmatch(NAME_PATTERN, given.get("run", "")):
         st.session_state["run"] = given["run"]
     for name, allowed in (choices or {}).items():
@@ -55,7 +63,24 @@ def read_link(choices: Mapping[str, Collection[str | int]] | None = None) -> Non
                 f"The link's '{name}' is left out. Expected a whole number from 1 to {largest:,}. "
                 f"Received: {text[:40]!r}"
             )
-    _take_settings({key: text for key, text in given.items() if "." in key})
+    # The network's settings serve training alone; on a demo its size would cost others time.
+    left_out = ("model.",) if is_demo() else ()
+    _take_settings(
+        {k: text for k, text in given.items() if "." in k and not k.startswith(left_out)}
+    )
+
+
+def _take_folder(folder: str) -> None:
+    """Choose the folder of a link, unless even looking for it would do harm."""
+    if is_demo():
+        show_problem(
+            "The link's folder is left out: this shared demo shows the demo images alone. Expected "
+            "a link without one. Open it on your own computer."
+        )
+        return
+    with errors():
+        check_text(folder)
+        st.session_state["source"], st.session_state["folder"] = "folder", folder
 
 
 def write_link(*, with_view: bool) -> None:
@@ -66,7 +91,7 @@ def write_link(*, with_view: bool) -> None:
     """
     draft, preset = find_draft()[0], get_base()
     shown = {"preset": draft.preset}
-    if st.session_state.get("source") == "folder":
+    if has_own_folder():
         shown["folder"] = draft.data.folder
     usual: dict[str, Section] = {"augmentation": preset.augmentation, "model": preset.model,
              "training": preset.training, "data": DataConfig(folder=draft.data.folder)}  # fmt: skip
@@ -92,7 +117,12 @@ def _write(value: object) -> str:
 def _take_settings(texts: dict[str, str]) -> None:
     """Of what is known all together, as some settings fit only so; or else what can be used."""
     given = {key: f"{key}={text[:_MAX_LENGTH]}" for key, text in texts.items() if _is_known(key)}
-    for key in texts.keys() - given.keys() - {"data.folder"}:
+    weights = given.get(_WEIGHTS, "").partition("=")[2]
+    if leads_to_network(weights):
+        del given[_WEIGHTS]
+        with errors():
+            check_text(weights)
+    for key in texts.keys() - given.keys() - {"data.folder", _WEIGHTS}:
         show_problem(f"The link's '{key[:40]}' is left out: there is no such setting.")
     config, taken = get_base(), list(given)
     try:

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from polyp_core import jobs, queueing, workspace
+from polyp_core.access import is_demo
 from polyp_core.runs import Run
 from ui.frame import errors
 from ui.readers import name_run
@@ -61,7 +62,7 @@ def _show_place(run: Run, status: dict[str, Any], place: int, num_waiting: int) 
         st.markdown(f"{icon} {escape(name_run(run))}", width="content")
         st.caption(escape(str(status["message"])), width="content")
         st.space("stretch")
-        if place >= 0:
+        if place >= 0 and not is_demo():
             for direction, arrow, is_possible in (
                 ("earlier", ":material/arrow_upward:", place > 0),
                 ("later", ":material/arrow_downward:", place < num_waiting - 1),
@@ -71,11 +72,15 @@ def _show_place(run: Run, status: dict[str, Any], place: int, num_waiting: int) 
                     disabled=not is_possible, on_click=_move, args=(run, direction == "earlier"),
                 )  # fmt: skip
         # Not in a callback: in a fragment that would redraw the fragment alone.
-        elif is_listed(run) and st.button(
-            "Watch", icon=":material/visibility:", key=f"watch {run.directory}"
+        elif (
+            place < 0
+            and is_listed(run)
+            and st.button("Watch", icon=":material/visibility:", key=f"watch {run.directory}")
         ):
             st.session_state["run"] = run.name
             st.rerun()
+        if is_demo():
+            return
         is_asked = run.path("stop").exists()
         is_cancelled = st.button(
             "Stopping …" if is_asked else "Cancel" if place >= 0 else "Stop",

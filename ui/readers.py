@@ -13,19 +13,23 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from polyp_core import workspace
+from polyp_core.answers.pictures import shrink_prediction
 from polyp_core.audit import Audit, audit_index
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, fingerprint_folder, read_index
 from polyp_core.decision import read_decision
+from polyp_core.errors import ImageError
 from polyp_core.images import Picture, crop_picture, decode_picture, fit_image
+from polyp_core.intake import Item
 from polyp_core.prediction import Classifier, Prediction, load_classifier
 from polyp_core.queueing import list_active_runs
 from polyp_core.runs import Run
+from polyp_core.safe_decoding import decode_safely
 from polyp_core.words import make_visible
-from ui.pictures import shrink
 
 _SHOW_EVERY_S = 0.2
 _NUM_KNOWN = 8
+_LARGE_PX, _SMALL_PX = 900, 96  # longer side of a picture on a card, and in a table
 _sharing = threading.Lock()
 State = tuple[DataConfig, int]  # how a folder is read, and its files
 Known = TypeVar("Known")
@@ -171,28 +175,44 @@ def _load_classifier(directory: str, sha256: str) -> Classifier:
     return load_classifier(Run(Path(directory)))
 
 
-def classify(run: Run, data: bytes, name: str) -> Prediction:
-    """One upload's prediction, its picture made small enough for the page.
+def classify(run: Run, item: Item, *, is_small: bool = False) -> Prediction | ImageError:
+    """One image's prediction, or why there is none; kept for the visit, so that it costs once.
 
-    Kept for the session, so that choosing a page or a model back costs nothing.
+    What is kept is bounded: of thousands of images the small pictures, of the last ones also one
+    of the size of the page. What was pushed out is read again when it is asked for.
 
-    Raises:
-        ImageError: If it cannot be read.
+    Args:
+        run: Whose model is asked.
+        item: The image, of whom nobody knows what it holds.
+        is_small: With a picture for a table; else with one for a card.
     """
-    sha256 = str(run.read_serving().get("sha256"))
-    prediction = _classify(str(run.directory), sha256, data, name)
-    return replace(prediction, **open_classifier(run).decide(prediction.probability))
+    ask = _classify_small if is_small else _classify
+    key = (item.sha256, item.frame, item.name)
+    result = ask(str(run.directory), str(run.read_serving().get("sha256")), *key, item.data)
+    if isinstance(result, str):
+        return ImageError(result)
+    return replace(result, **open_classifier(run).decide(result.probability))
 
 
-@st.cache_data(max_entries=100, show_spinner=False, scope="session")
-def _classify(directory: str, sha256: str, data: bytes, name: str) -> Prediction:
-    prediction = _load_classifier(directory, sha256).classify(data, name)
-    picture = shrink(prediction.picture)
-    factor = len(picture) / len(prediction.picture)
-    left, top, right, bottom = (round(edge * factor) for edge in prediction.box)
-    return replace(
-        prediction, picture=picture, box=(left, top, max(right, left + 1), max(bottom, top + 1))
-    )
+# Of both, underscored arguments play no part in the key: the sha256 says what the bytes are.
+@st.cache_data(max_entries=5000, max_size="100MB", show_spinner=False, scope="session")
+def _classify_small(
+    directory: str, model_sha256: str, sha256: str, frame: int, name: str, _data: bytes
+) -> Prediction | str:
+    result = _classify(directory, model_sha256, sha256, frame, name, _data)
+    return result if isinstance(result, str) else shrink_prediction(result, _SMALL_PX)
+
+
+@st.cache_data(max_entries=60, max_size="100MB", show_spinner=False, scope="session")
+def _classify(
+    directory: str, model_sha256: str, sha256: str, frame: int, name: str, _data: bytes
+) -> Prediction | str:
+    try:
+        picture = decode_safely(_data, name, frame)
+    except ImageError as error:
+        return str(error)
+    prediction = _load_classifier(directory, model_sha256).classify_picture(picture, name, frame)
+    return shrink_prediction(prediction, _LARGE_PX)
 
 
 def find_time(path: Path) -> int:

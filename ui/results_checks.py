@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import words
+from polyp_core.access import is_demo
 from polyp_core.checks import MAX_IMAGES
 from polyp_core.evaluation_jobs import (
     find_checks,
@@ -18,7 +19,7 @@ from polyp_core.evaluation_jobs import (
 from polyp_core.runs import ACTIVE_STATES, Run
 from ui.check_charts import draw_robustness
 from ui.downloads import show_figure
-from ui.frame import errors, show_problem
+from ui.frame import errors, say_off, show_problem
 from ui.pictures import is_dark
 from ui.results_external import show_progress
 from ui.results_pair_words import say_p
@@ -79,7 +80,7 @@ def show_checks(judged: Judged) -> None:
             show_problem(str(status["message"]))
         else:
             st.info(_WITHOUT[status["state"]], icon=":material/info:")
-        if st.button(
+        if not is_demo() and st.button(
             "Check anew", icon=":material/refresh:", key="results checks again",
             help="What stands here is thrown away, and found once more." if found else None,
         ):  # fmt: skip
@@ -195,6 +196,9 @@ def _show_start(run: Run) -> None:
         "the ruler, the writing and the edge of the picture? And what is left of it under noise, "
         "blur, another gain, a small turn, or JPEG?"
     )
+    if is_demo():
+        say_off("Starting the checks")
+        return
     num_images = len(run.read_index().select("validation"))
     if not num_images:
         st.info(
@@ -222,6 +226,8 @@ def _show_work(files: Run) -> None:
         if status["state"] not in ACTIVE_STATES:
             st.rerun()
         show_progress(status)
+        if is_demo():
+            return
         is_asked = files.path("stop").exists()
         if st.button(
             "Stopping …" if is_asked else "Stop", icon=":material/stop:", disabled=is_asked,

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from polyp_core.errors import RunError
+from polyp_core.access import is_demo
+from polyp_core.errors import PolypError
 from polyp_core.metrics import pool_patients
 from polyp_core.reviews import MAX_NOTE, Key, Review, change_review, read_reviews
 from ui.frame import show_problem
@@ -88,7 +89,11 @@ def show_facts(
 
 
 def show_mark(judged: Judged, row: Row, review: Review, place: str) -> None:
-    """A box that marks the label as wrong, for everybody."""
+    """A box that marks the label as wrong, for everybody; on a shared demo, whether it is."""
+    if is_demo():
+        if review.is_label_wrong:
+            st.caption(":material/flag: Label wrong", width="content")
+        return
     widget = f"results wrong {place} {row.number}"
     st.session_state[widget] = review.is_label_wrong  # as it is on the disk by now
     st.checkbox(
@@ -107,7 +112,7 @@ def _keep(judged: Judged, row: Row, name: str, widget: str) -> None:
     change: dict[str, Any] = {name: st.session_state[widget]}
     try:
         change_review(find_files(judged).directory, key, **change)
-    except RunError as error:
+    except PolypError as error:
         st.session_state[_PROBLEM] = str(error)
 
 
@@ -254,6 +259,9 @@ def show_neighbour(judged: Judged, neighbour: Neighbour | None, *, is_large: boo
 def _show_review(judged: Judged, row: Row) -> None:
     review = read_reviews(find_files(judged).directory).get((row.path, int(row.frame)), Review())
     show_mark(judged, row, review, "large")
+    if is_demo():
+        st.caption(escape(review.note) or "Marks and notes are off on this shared demo.")
+        return
     widget = f"results note {row.number}"
     st.session_state[widget] = review.note
     st.text_area(

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from polyp_core import words, workspace
+from polyp_core.access import check_folder, is_demo
 from polyp_core.config import DataConfig
 from polyp_core.dataset import find_group
 from polyp_core.decision import read_worth
@@ -22,7 +23,7 @@ from polyp_core.evaluation_jobs import (
     stop_evaluation,
 )
 from polyp_core.runs import ACTIVE_STATES, Run
-from ui.frame import errors, show_problem, toast_next
+from ui.frame import errors, say_off, show_problem, toast_next
 from ui.results_link import KIND
 from ui.words import escape
 
@@ -63,7 +64,10 @@ def show_external(run: Run, shown: str = "", *, is_study: bool = False) -> None:
         "hospital or scanner. That is the test which validation is not. The result is kept with "
         "the model, apart from its validation, and changes nothing of it."
     )
-    _show_form(run)
+    if is_demo():
+        say_off("Judging a model on another folder")
+    else:
+        _show_form(run)
     evaluations = list_evaluations(run)
     if not evaluations:
         st.caption("No other folder was judged yet. What comes out will stand here.")
@@ -89,7 +93,7 @@ def list_folders(run: Run) -> list[str]:
             continue
     if workspace.has_demo_data():
         found.append(str(workspace.get_demo_data_dir().absolute()))
-    known = [path for path in dict.fromkeys(found) if path != own and Path(path).exists()]
+    known = [path for path in dict.fromkeys(found) if path != own and _may_be_read(path)]
     return known[:_NUM_OFFERED]
 
 
@@ -119,6 +123,13 @@ def show_progress(status: dict[str, Any]) -> None:
         text += f" · {words.say_duration(status['remaining_s'])} left"
     total = status.get("images_in_all") or math.inf
     st.progress(min(1.0, status.get("images_done", 0) / total), text=escape(text))
+
+
+def _may_be_read(path: str) -> bool:
+    try:
+        return check_folder(path).exists()
+    except (PolypError, OSError, RuntimeError, ValueError):
+        return False
 
 
 def _show_form(run: Run) -> None:
@@ -241,7 +252,7 @@ def _show_buttons(
 ) -> Callable[[Run], None] | None:
     """What to do, if a button was pressed that needs more than a note in the session."""
     name = files.name
-    if state in ACTIVE_STATES:
+    if state in ACTIVE_STATES and not is_demo():
         is_asked = files.path("stop").exists()
         is_stopped = st.button(
             "Stopping …" if is_asked else "Stop", icon=":material/stop:", disabled=is_asked,
@@ -261,7 +272,11 @@ def _show_buttons(
         )  # fmt: skip
         if is_opened:
             st.rerun()
-    elif st.button("Start anew", icon=":material/refresh:", key=f"results external again {name}"):
+    if is_demo():
+        return None
+    if state != "finished" and st.button(
+        "Start anew", icon=":material/refresh:", key=f"results external again {name}"
+    ):
         return restart_evaluation
     with st.popover("Delete", icon=":material/delete:"):
         st.write("The numbers, and marks and notes on its images, go for good. The images stay.")
@@ -280,6 +295,7 @@ def _say_origin(files: Run) -> str:
     """Of which folder it is, and when it was asked for."""
     try:
         folder = str(files.read_config().data.folder)
+        folder = Path(folder).name if is_demo() else folder
         asked = datetime.fromtimestamp(files.path("config.json").stat().st_mtime)
     except (RunError, ConfigError, OSError):
         return "Its config.json cannot be read."

@@ -16,7 +16,8 @@ import numpy as np
 import streamlit as st
 
 from polyp_core import workspace
-from polyp_core.errors import ImageError, ModelError
+from polyp_core.access import check_file
+from polyp_core.errors import AccessError, ImageError, ModelError
 from polyp_core.evaluation_jobs import EVALUATIONS, get_home
 from polyp_core.images import decode_picture, read_file
 from polyp_core.neighbours import find_nearest
@@ -42,7 +43,8 @@ Row = Any  # a named tuple of one row of the judged table
 class Source:
     """All that the picture and the evidence of one image depend on.
 
-    `changed_at_ns` is -1 where there is no file, but the image can be drawn.
+    `changed_at_ns` is -1 where there is no file, but the image can be drawn. `sha256` is "" where
+    any content is the one that is meant.
     """
 
     path: str
@@ -239,11 +241,21 @@ def _draw(judged: Judged, row: Row, model: Run | None, how: tuple[bool, int, flo
 def _locate(folder: Path, path: str, sha256: str, frame: int) -> Source:
     file = folder / path
     try:
+        check_file(file)
+    except AccessError as error:
+        raise ImageError(
+            "The file lies outside of the folders that may be shown here. Whoever runs this server "
+            "can open its folder (POLYP_DATA_ROOTS)."
+        ) from error
+    is_demo = folder.absolute() == workspace.get_demo_data_dir().absolute()
+    is_drawn = is_demo and _DEMO_NAME.fullmatch(file.name) is not None
+    if is_drawn:  # by this computer, whose processor may round a grey level otherwise
+        sha256 = ""
+    try:
         changed_at_ns = file.stat().st_mtime_ns
     except (OSError, ValueError) as error:
         # The demo model was trained on more patients than the demo set has; all can be drawn.
-        is_demo = folder.absolute() == workspace.get_demo_data_dir().absolute()
-        if not (is_demo and _DEMO_NAME.fullmatch(file.name)):
+        if not is_drawn:
             raise ImageError(
                 f"The file is no longer in '{file.parent}'. Put it back there to see it."
             ) from error
@@ -258,7 +270,7 @@ def _read(source: Source) -> bytes:
         data = _draw_demo_image(name)
     else:
         data = read_file(Path(source.path), name)
-    if hashlib.sha256(data).hexdigest() != source.sha256:
+    if source.sha256 and hashlib.sha256(data).hexdigest() != source.sha256:
         raise ImageError(
             f"'{name}' has changed since it was judged, so it is not shown. Put the old file back "
             "to see it."

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from polyp_core import words
+from polyp_core.access import is_demo
 from polyp_core.decision import Band, Decision, Goal, write_decision
 from polyp_core.errors import PolypError
 from polyp_core.evidence import Level
@@ -192,7 +193,9 @@ def _show_use(judged: Judged, shown: Decision, *, can_choose: bool) -> None:
     used = judged.decision
     is_same = abs(shown.threshold - used.threshold) < 1e-9 and shown.band == used.band
     hindrance = ""
-    if judged.run == DEMO_RUN:
+    if is_demo():
+        hindrance = "Keeping a threshold is off on this shared demo; look at any of them."
+    elif judged.run == DEMO_RUN:
         hindrance = "The demo model keeps the threshold it ships with."
     elif not judged.run.path("serving.json").is_file():
         hindrance = (
@@ -220,6 +223,9 @@ def _show_use(judged: Judged, shown: Decision, *, can_choose: bool) -> None:
 def _use(judged: Judged, shown: Decision) -> None:
     try:
         write_decision(judged.run, shown)
+    except PolypError as error:
+        show_problem(str(error))
+        return
     except OSError as error:
         show_problem(
             f"The threshold cannot be kept ({error}). Expected a folder that can be written: "

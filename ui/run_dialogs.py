@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from polyp_core import jobs, words
-from polyp_core.errors import RunError
+from polyp_core.errors import PolypError
 from polyp_core.runs import ACTIVE_STATES, Run
 from polyp_core.summaries import list_summaries
 from ui.frame import show_problem, toast_next
@@ -60,6 +60,9 @@ def _edit_notes(run: Run) -> None:
     if st.button("Save", type="primary", icon=":material/check:", key="runs save"):
         try:
             run.write_notes(" ".join(title.split()), note.strip())
+        except PolypError as error:
+            show_problem(str(error))
+            return
         except OSError as error:
             show_problem(f"The note cannot be written to '{run.directory}' ({error.strerror}).")
             return
@@ -99,7 +102,7 @@ def _delete_all(runs: list[Run]) -> bool:
     for number, run in enumerate(runs, start=1):
         try:
             jobs.delete_run(run)
-        except (RunError, OSError) as error:
+        except (PolypError, OSError) as error:
             problems.append(str(error))
         if bar is not None:
             bar.progress(number / len(runs), text=f"Deleting run {number} of {len(runs)}")

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import words
+from polyp_core.access import is_demo
 from polyp_core.doctor import Diagnosis, diagnose, say_state
 from polyp_core.doctor.checkup import gather_facts
 from polyp_core.runs import Run
@@ -39,7 +40,7 @@ def _show_diagnosis(run: Run, found: Diagnosis) -> None:
             f"**{escape(found.title)}** {escape(found.evidence)} {escape(found.advice)}",
             icon=":material/stethoscope:",
         )
-        if found.setting is not None and st.button(
+        if found.setting is not None and not is_demo() and st.button(
             "Set for the next run", key=f"try {run.name} {found.name}",
             help=name_settings(
                 f"Takes this run's settings with {found.setting[0]}={found.setting[1]} into the "

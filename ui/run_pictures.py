@@ -61,6 +61,8 @@ def find_majority(history: pd.DataFrame) -> tuple[float, str] | None:
 def show_images(run: Run, status: dict[str, Any], config: RunConfig, history: pd.DataFrame) -> None:
     """What the network saw last, and how validation is sorted."""
     batch, confusion = st.columns(2, gap="medium")
+    if status["state"] in FINAL_STATES and not run.path("batch.png").is_file():
+        batch, confusion = confusion, batch  # nothing comes to stand there any more
     names, colours = run.read_class_names(), get_class_colours()
     with batch:
         _show_batch(run, status.get("batch_labels", []), names, colours)

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import words
+from polyp_core.access import is_demo
 from polyp_core.runs import Run
 from polyp_core.summaries import list_summaries
 from ui.compare_charts import MAX_COMPARED, show_comparison
@@ -50,7 +51,8 @@ def show_runs(runs_dir: Path) -> None:
                 [Run(runs_dir / name) for name in compared],
                 on_close=lambda: st.session_state.pop(_COMPARED, None),
             )
-    show_dialog(runs_dir)
+    if not is_demo():
+        show_dialog(runs_dir)
 
 
 def _filter(summaries: pd.DataFrame) -> pd.DataFrame:
@@ -190,23 +192,17 @@ def _show_actions(runs_dir: Path, names: list[str]) -> None:
             st.session_state["run"] = names[0]
             toast_next("The run stands at the top of the page.", "arrow_upward")
             st.rerun()
-        st.button(
-            "Rename or note", icon=":material/edit_note:", disabled=not is_one, key="runs edit",
-            on_click=ask_for_notes, args=(names,),
-        )  # fmt: skip
-        is_used = st.button(
-            "Use its settings", icon=":material/tune:", disabled=not is_one, key="runs use",
-            help="Puts this run's settings into the form for the next run.",
-        )  # fmt: skip
+        is_used = not is_demo() and _show_notes_and_use(names)
         if st.button(
             "Compare", icon=":material/compare_arrows:", disabled=not is_several,
             key="runs compare", help=f"Two to {MAX_COMPARED} runs beside each other.",
         ):  # fmt: skip
             st.session_state[_COMPARED] = names
-        st.button(
-            "Delete", icon=":material/delete:", disabled=not runs, key="runs delete",
-            on_click=ask_to_delete, args=(runs_dir, names),
-        )  # fmt: skip
+        if not is_demo():
+            st.button(
+                "Delete", icon=":material/delete:", disabled=not runs, key="runs delete",
+                on_click=ask_to_delete, args=(runs_dir, names),
+            )  # fmt: skip
         st.caption(
             f"{words.say_number(len(runs), 'run')} selected" if runs
             else "Select runs by the boxes at their left.", width="content",
@@ -214,3 +210,16 @@ def _show_actions(runs_dir: Path, names: list[str]) -> None:
     if is_used:
         with errors():
             use_settings(runs[0].read_config(), "above")
+
+
+def _show_notes_and_use(names: list[str]) -> bool:
+    """What changes or takes over one run; whether its settings are to be used."""
+    is_one = len(names) == 1
+    st.button(
+        "Rename or note", icon=":material/edit_note:", disabled=not is_one, key="runs edit",
+        on_click=ask_for_notes, args=(names,),
+    )  # fmt: skip
+    return st.button(
+        "Use its settings", icon=":material/tune:", disabled=not is_one, key="runs use",
+        help="Puts this run's settings into the form for the next run.",
+    )  # fmt: skip

@@ -9,12 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import jobs, words
+from polyp_core.access import is_demo
 from polyp_core.config import RunConfig
 from polyp_core.decision import read_worth
 from polyp_core.environment import list_changes
 from polyp_core.recipe import say_fitted
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.schedules import find_kept_epoch
+from polyp_core.workspace import DEMO_RUN
 from ui.draft import list_changes as list_setting_changes
 from ui.draft import use_settings
 from ui.frame import errors, show_notice, show_problem
@@ -72,7 +74,8 @@ def _show_progress(run: Run, is_live: bool, read: list[dict[str, Any]]) -> None:
             _show_bars(status, len(history), config.training.epochs)
         else:
             _show_outcome(run, status, config, history)
-            _offer_other_versions(run)
+            if not is_demo():
+                _offer_other_versions(run)
         show_doctor(run, status, history)
         show_curves(run, config, history)
         show_images(run, status, config, history)
@@ -96,6 +99,8 @@ def _show_head(
         st.subheader(escape(name_run(run)), anchor=False, width="content")
         st.badge(state.capitalize(), icon=icon, color=colour)
         st.space("stretch")
+        if is_demo():
+            return None
         if not history.empty and (state == "running" or state in RESUMABLE_STATES):
             is_asked = state == "running" and run.path("finish").exists()
             if st.button(
@@ -197,7 +202,7 @@ def _show_outcome(
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
                 "pages/results.py", label="See the results", icon=":material/monitoring:",
-                query_params={"run": run.name},
+                query_params={"run": "demo" if run == DEMO_RUN else run.name},
             )  # fmt: skip
             if st.button("Classify images with it", icon=":material/arrow_forward:"):
                 st.session_state["run to predict with"] = str(run.directory.absolute())
@@ -227,13 +232,16 @@ def _say_calibration(calibration: dict[str, Any]) -> str:
 
 def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:
     changes = list_setting_changes(config)
-    with st.expander("Settings and log", icon=":material/description:", key=f"details {run.name}"):
+    label = "Settings" if is_demo() else "Settings and log"
+    with st.expander(label, icon=":material/description:", key=f"details {run.name}"):
         st.caption(
             f"Preset {escape(config.preset)}, {say_fitted(config)}"
             + (f"; other than in the preset: {escape(', '.join(changes))}" if changes else "")
         )
         with st.container(horizontal=True):
-            if st.button("Use these settings", key=f"use {run.name}", icon=":material/tune:"):
+            if not is_demo() and st.button(
+                "Use these settings", key=f"use {run.name}", icon=":material/tune:"
+            ):
                 use_settings(config)
             st.download_button(
                 "Download settings", json.dumps(config.to_dict(), indent=1),
@@ -248,6 +256,8 @@ def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:
         if timings:
             said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in timings.items())
             st.caption(f"The start took: {escape(said)}")
+        if is_demo():  # the log names folders of the server
+            return
         try:
             log = run.path("worker.log").read_text(encoding="utf-8", errors="replace")
         except OSError:

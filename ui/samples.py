@@ -1,6 +1,6 @@
 """What training will see: sliders, and what they do to the images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -225,12 +225,11 @@ def _show_average(index: Index, number: int, epochs: range, draft: RunConfig) ->
     """What a hundred draws have in common, and where they differ."""
     original = read_fitted(index, number, draft)
     averaged = range(epochs[0], epochs[0] + NUM_AVERAGED)
-    draws = [augment(original, number, epoch, draft) for epoch in averaged]
-    pictures = np.stack([picture for picture, _ in draws])
-    spread = np.minimum(3 * pictures.std(axis=0), 255).astype(np.uint8)
+    drawn: list[str] = []
+    average, spread = _summarise(_draw_in_turn(original, number, averaged, draft, drawn))
     for column, image, alt, said in zip(
         st.columns(3, gap="small"),
-        (original, pictures.mean(axis=0).round().astype(np.uint8), spread),
+        (original, average, spread),
         ("The original", "The average", "The spread"),
         (
             "The original, as the network sees it.",
@@ -243,7 +242,31 @@ def _show_average(index: Index, number: int, epochs: range, draft: RunConfig) ->
         with column:
             show_image(image, alt)
             st.caption(said)
-    return {"Epoch": [str(epoch) for epoch in averaged], "Drawn": [said for _, said in draws]}
+    return {"Epoch": [str(epoch) for epoch in averaged], "Drawn": drawn}
+
+
+def _draw_in_turn(
+    original: np.ndarray, number: int, epochs: range, draft: RunConfig, drawn: list[str]
+) -> Iterator[np.ndarray]:
+    """One augmented picture after the other; what was drawn is added to a list."""
+    for epoch in epochs:
+        augmented, said = augment(original, number, epoch, draft)
+        drawn.append(said)
+        yield augmented
+
+
+def _summarise(pictures: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Average, and three standard deviations; by whole sums, so that none need be kept."""
+    total = next(pictures).astype(np.int64)
+    squares, n = total * total, 1
+    for picture in pictures:
+        values = picture.astype(np.int64)
+        total, squares, n = total + values, squares + values * values, n + 1
+    deviation = np.sqrt(n * squares - total * total) / n
+    return (
+        (total / n).round().astype(np.uint8),
+        np.minimum(3 * deviation, 255).astype(np.uint8),
+    )
 
 
 def _show_original(index: Index, number: int, draft: RunConfig) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from polyp_core import jobs, words, workspace
+from polyp_core.access import check_text
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
@@ -199,6 +200,7 @@ def _read_settings(name: str, content: bytes) -> RunConfig:
         ) from error
     is_run = isinstance(values, dict) and "settings" in values  # a run's config.json
     config = RunConfig.from_dict(values["settings"] if is_run else values)
+    check_text(config.model.backbone_weights)  # a file may come from anybody, as a link may
     return replace(config, data=replace(config.data, folder=""))
 
 

@@ -1,28 +1,32 @@
 """Where the images come from: the demo set, a folder of this computer, or the browser."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
 from polyp_core import workspace
+from polyp_core.access import check_folder, is_demo, leads_to_network, list_roots
 from polyp_core.config import DataConfig
 from polyp_core.dataset import choose_positive_class, find_group
-from polyp_core.errors import ConfigError, DatasetError, PolypError
+from polyp_core.errors import ConfigError, PolypError
 from polyp_core.importing import Imported, import_files, import_zip
 from polyp_core.layout import Sources, find_sources
 from polyp_core.words import say_number
-from ui.draft import get_data_config, show_setting
-from ui.frame import show_problem
+from ui.draft import get_data_config, get_folder, show_setting
+from ui.frame import say_off, show_problem
 from ui.words import escape
 
 _SOURCES = {"demo": "Demo images", "folder": "A folder here", "upload": "Upload"}
 _SHOWN_FOLDERS = 500
-_MAX_ZIP_MB = 2000
 
 
 def show_source_choice() -> None:
     """The demo set, a folder or manifest of this computer, or files dropped into the browser."""
+    if is_demo():
+        say_off("Opening your own folder of images")
+        return
     st.session_state.setdefault("source", "demo")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control(
@@ -37,7 +41,7 @@ def show_source_choice() -> None:
             st.text_input(
                 "Folder or CSV manifest",
                 key="folder",
-                placeholder="such as C:\\ultrasound\\polyps or ~/polyps",
+                placeholder=_suggest_folder(),
                 help="With train/ and validation/, with one folder per class, or a CSV with the "
                 "columns path, label, group (the patient) and split. Nothing in it is changed.",
                 persist_state="session",
@@ -52,9 +56,14 @@ def show_source_choice() -> None:
         _show_imported()
 
 
+def _suggest_folder() -> str:
+    roots = list_roots()
+    return f"such as {roots[0]}" if roots else "such as C:\\ultrasound\\polyps or ~/polyps"
+
+
 def has_folder() -> bool:
     """Whether there are images to look at; says what to do where no folder is given yet."""
-    if st.session_state.get("source") == "upload":
+    if st.session_state.get("source") == "upload" and not is_demo():
         return False
     if get_data_config().folder:
         return True
@@ -79,8 +88,10 @@ def _show_upload() -> None:
         )
     with zip_column:
         archive = st.file_uploader(
-            "or a zip of such a folder", type="zip", max_upload_size=_MAX_ZIP_MB
-        )
+            "or a zip of such a folder", type="zip",
+            help="A larger one: unpack it and give the folder's path under 'A folder here', or "
+            "start the server with a larger --server.maxUploadSize.",
+        )  # fmt: skip
     if not files and archive is None:
         return
     bar = st.progress(0.0, text="Copying …")
@@ -119,8 +130,8 @@ def _take_imported(imported: Imported) -> None:
 
 def _show_imported() -> None:
     """What was copied, and a way to delete the copy."""
-    folder = Path(str(st.session_state.get("folder") or ".")).resolve()
-    if folder.parent != workspace.get_imports_dir().resolve():
+    folder = _find_imported(get_folder())
+    if folder is None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{st.session_state.get('imported', 'A copy in the workspace.')}")
@@ -131,7 +142,20 @@ def _show_imported() -> None:
         )  # fmt: skip
 
 
+def _find_imported(text: str) -> Path | None:
+    """The folder, if it is a copy that was made here."""
+    if not text or leads_to_network(text):
+        return None
+    try:
+        folder = check_folder(text).resolve()
+    except (PolypError, OSError, RuntimeError, ValueError):  # no folder, as the page says below
+        return None
+    return folder if folder.parent == workspace.get_imports_dir().resolve() else None
+
+
 def _delete_imported(folder: Path) -> None:
+    if is_demo():
+        return
     shutil.rmtree(folder, ignore_errors=True)
     st.session_state["source"], st.session_state["folder"] = "upload", ""
 
@@ -140,40 +164,68 @@ def take_next_source() -> None:
     """Go on with what was imported or picked; to be called before the widgets are drawn."""
     if "next source" in st.session_state:
         source, folder = st.session_state.pop("next source")
+        if is_demo():
+            return
         st.session_state["source"], st.session_state["folder"] = source, folder
 
 
 @st.dialog("Choose a folder of this computer", width="medium")
 def _browse() -> None:
-    text = str(st.session_state.get("folder") or "").strip(" \"'")
-    start = Path(text).expanduser() if text else Path.home()
-    here = Path(
-        st.session_state.setdefault("browse", str(start if start.is_dir() else Path.home()))
-    )
-    try:
-        inside = sorted(p for p in here.iterdir() if p.is_dir() and not p.name.startswith("."))
-    except OSError as error:
-        show_problem(f"The folder '{here}' cannot be opened ({error.strerror}). Choose another.")
-        inside = []
-    st.markdown(f":material/folder: {escape(str(here))}")
+    here = _find_start() if "browse" not in st.session_state else st.session_state["browse"]
+    roots = list_roots()
+    st.session_state["browse"] = here = _keep_inside(here)
+    inside = _list_inside(here) if here else roots or []
+    st.markdown(f":material/folder: {escape(here) or 'The folders that may be read here'}")
     with st.container(height=320):
-        if here.parent != here:
-            _show_step(
-                here.parent, "Up to " + (here.parent.name or str(here.parent)), "arrow_upward"
-            )
+        parent = str(Path(here).parent)
+        if here and _keep_inside(parent) == parent != here:
+            _show_step(parent, f"Up to {Path(parent).name or parent}", "arrow_upward")
+        elif here and roots is not None and len(roots) > 1:
+            _show_step("", "All folders that may be read", "arrow_upward")
         for path in inside[:_SHOWN_FOLDERS]:
-            _show_step(path, path.name, "folder")
+            _show_step(str(path), path.name if here else str(path), "folder")
         if not inside:
             st.caption("No folders in here.")
-    if st.button("Use this folder", type="primary"):
-        st.session_state["next source"] = ("folder", str(here))
+    if st.button("Use this folder", type="primary", disabled=not here):
+        st.session_state["next source"] = ("folder", here)
         del st.session_state["browse"]
         st.rerun()
 
 
-def _show_step(path: Path, label: str, icon: str) -> None:
+def _find_start() -> str:
+    """The folder that is typed, if it is one; else the only root, or the visitor's home."""
+    with suppress(PolypError, OSError, RuntimeError, ValueError):
+        folder = check_folder(get_folder())
+        if get_folder() and folder.is_dir():
+            return str(folder)
+    roots = list_roots()
+    if roots is None:
+        return str(Path.home())
+    return str(roots[0]) if len(roots) == 1 else ""
+
+
+def _keep_inside(here: str) -> str:
+    """The folder, if it may be read; else "", which stands for all that may."""
+    if list_roots() is None or not here:
+        return here
+    with suppress(PolypError):
+        return str(check_folder(here))
+    return ""
+
+
+def _list_inside(here: str) -> list[Path]:
+    """The folders in a folder, but for hidden ones and links that lead out."""
+    try:
+        found = sorted(p for p in Path(here).iterdir() if not p.name.startswith("."))
+        return [path for path in found if _keep_inside(str(path)) and path.is_dir()]
+    except OSError as error:
+        show_problem(f"The folder '{here}' cannot be opened ({error.strerror}). Choose another.")
+        return []
+
+
+def _show_step(path: str, label: str, icon: str) -> None:
     def go() -> None:
-        st.session_state["browse"] = str(path)
+        st.session_state["browse"] = path
 
     st.button(
         escape(label),
@@ -188,7 +240,7 @@ def _show_reading() -> None:
     """The settings of reading, each with what it does to these very files."""
     try:
         sources: Sources | None = find_sources(get_data_config().folder)
-    except (DatasetError, ConfigError):
+    except PolypError:
         sources = None
     if sources is not None:
         _show_positive_class(sources.class_names)

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import words, workspace
+from polyp_core.access import is_demo
 from polyp_core.audit import Audit
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
@@ -175,6 +176,8 @@ def _show_head(
             ", ".join(words.say_number(number, noun) for number, noun in counts), width="content"
         )
         st.space("stretch")
+        if is_demo():
+            return None
         if is_live and st.button("Stop", icon=":material/stop:", key=f"stop study {study.name}"):
             return partial(stop_study, study)
         if status["state"] in RESUMABLE_STATES and st.button(
@@ -199,7 +202,11 @@ def _show_problem(study: Study, status: dict[str, Any]) -> None:
     # On a cluster it is the computer of a member that refuses, and it does so in the message.
     is_refused = "--accept-changes" in message
     is_refused |= st.session_state.get("other versions of study") == study.name
-    if is_refused and st.button("Resume all the same", key=f"accept study {study.name}"):
+    if (
+        is_refused
+        and not is_demo()
+        and st.button("Resume all the same", key=f"accept study {study.name}")
+    ):
         with errors():
             _resume(study, accept_changes=True)
 

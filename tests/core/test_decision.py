@@ -111,8 +111,8 @@ def test_the_decision_is_applied_wherever_the_run_answers(copy):
 def test_a_models_worth_is_told_at_the_threshold_in_use(run):
     assert read_worth(run) is None
     predictions = pd.DataFrame({
-        "split": ["validation"] * 4 + ["test"], "group": "", "label": [0, 0, 1, 1, 1],
-        "probability": [0.1, 0.3, 0.3, 0.9, 0.0],
+        "path": list("abcde"), "split": ["validation"] * 4 + ["test"], "group": "",
+        "label": [0, 0, 1, 1, 1], "probability": [0.1, 0.3, 0.3, 0.9, 0.0],
     })  # fmt: skip
     run.write_json("metrics.json", {"threshold": 0.5, "note": "kept"}
                    | evaluate_predictions(predictions[:4], 0.5))  # fmt: skip

@@ -84,6 +84,14 @@ def test_damaged_entries_spoil_no_other(tmp_path):
     assert read_reviews(tmp_path) == {("a.png", 0): WRONG}
 
 
+def test_half_a_character_in_a_note_is_replaced_and_can_be_tabulated(tmp_path):
+    row = '{"path": "a.png", "frame": 0, "is_label_wrong": true, "note": "a\\ud800"}'
+    (tmp_path / "reviews.json").write_text(f'{{"reviews": [{row}]}}')
+    predictions = pd.DataFrame({"path": ["a.png"], "frame": 0, "label": 1, "probability": 0.5})
+    table = tabulate_reviews(predictions, read_reviews(tmp_path))
+    assert table["note"].tolist() == ["a?"]
+
+
 def test_visitors_at_once_do_not_lose_each_others_marks(tmp_path):
     def mark(visitor):
         for number in range(10):

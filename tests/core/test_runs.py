@@ -207,3 +207,129 @@ def test_features_are_a_table_of_32_bit_or_none(run):
         assert run.read_features() is None
     run.path("features.npy").write_bytes(b"")
     assert run.read_features() is None
+
+
+# --- files that somebody else has written, found by benchmarks/fuzz.py -----------------------
+
+
+@pytest.mark.parametrize("names", [[], ["a"], "ab", 3, None, [1, 2], list("abc"), {"0": "a"},
+                                   ["a", "\ud800"]])  # fmt: skip
+def test_classes_that_are_not_two_names_are_refused(run, names):
+    run.path("config.json").write_text(json.dumps({"settings": {}, "class_names": names}))
+    with pytest.raises(RunError, match=r"classes of run 'one' cannot be read\. Expected the names"):
+        run.read_class_names()
+
+
+def test_half_a_character_in_a_note_is_replaced(run):
+    run.path("notes.json").write_text('{"title": "a\\ud800", "note": "\\udfff\\nb"}')
+    assert run.read_notes() == {"title": "a?", "note": "?\nb"}
+
+
+@pytest.mark.parametrize("state", [["finished"], {}, 3, None, "gone", ""])
+def test_an_unknown_state_is_that_of_a_worker_that_is_gone(run, state):
+    run.write_json("status.json", {"state": state, "epoch": 3})
+    assert run.read_status() == {"state": "interrupted", "message": "Starting", "epoch": 3}
+
+
+@pytest.mark.parametrize("epoch", ["inf", "-inf", "nan", "1e300", ""])
+def test_a_row_of_an_impossible_epoch_is_left_out(run, epoch):
+    rows = [f"{number}{',0.5' * (len(HISTORY_COLUMNS) - 1)}\n" for number in ("1", epoch, "2")]
+    run.path("history.csv").write_text(",".join(HISTORY_COLUMNS) + "\n" + "".join(rows))
+    assert run.read_history()["epoch"].tolist() == [1, 2]
+
+
+def test_a_history_that_names_a_column_twice_is_read(run):
+    run.path("history.csv").write_text("epoch,other,other\n1,2,3\n")
+    assert run.read_history()["epoch"].tolist() == [1]
+
+
+def test_what_is_no_milestone_is_left_out(run):
+    values = {"10": {"image": {}}, "C:\\x": {}, "": {}, "٣": {}, "-1": {}, "1_0": {}, "5": 3}
+    run.write_json("milestones.json", values | {"9" * 5000: {}})
+    assert run.read_milestones() == {10: {"image": {}}}
+
+
+@pytest.mark.parametrize("text", ["", "rate,loss\n1,2\n", "rate,loss,smooth\n1,2,x\n", "a\0"])
+def test_a_damaged_sweep_of_rates_is_empty(run, text):
+    run.path("rates.csv").write_text("smooth,rate,loss\n3,1,2\n")
+    assert run.read_rates().to_dict("list") == {"rate": [1.0], "loss": [2.0], "smooth": [3.0]}
+    run.path("rates.csv").write_text(text)
+    assert run.read_rates().to_dict("list") == {"rate": [], "loss": [], "smooth": []}
+
+
+PREDICTIONS = pd.DataFrame(
+    {"path": ["a.png", "b.png"], "frame": 0, "split": "validation", "group": "", "label": [0, 1],
+     "probability": [0.2, 1.0]}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["path", "split", "group", "label", "probability"])
+def test_predictions_without_a_column_are_refused(run, column):
+    run.write_table("predictions.csv", PREDICTIONS.drop(columns=column))
+    with pytest.raises(ValueError, match=f"it has no column '{column}'"):
+        run.read_predictions()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("label", "x"), ("label", 2), ("label", 0.5), ("frame", "x"), ("probability", "high"),
+     ("probability", 1.5), ("probability", np.nan), ("probability", np.inf)],
+)  # fmt: skip
+def test_predictions_that_cannot_be_counted_are_refused(run, column, value):
+    run.write_table("predictions.csv", PREDICTIONS.assign(**{column: [value, 1]}))
+    with pytest.raises(ValueError, match=r"neither 0 nor 1|no number from 0 to 1"):
+        run.read_predictions()
+
+
+def test_predictions_of_a_version_that_knew_no_frames_are_read(run):
+    run.write_table("predictions.csv", PREDICTIONS.drop(columns="frame"))
+    assert run.read_predictions()["frame"].tolist() == [0, 0]
+    run.write_table("predictions.csv", PREDICTIONS[:0])
+    assert run.read_predictions().empty
+
+
+@pytest.mark.parametrize("change", [{"label": "x"}, {"label": 7}, {"frame": "x"}, {"split": None}])
+def test_an_index_that_cannot_be_counted_is_refused(run, change):
+    images = PREDICTIONS.assign(**change).drop(columns="probability").dropna(axis="columns")
+    run.write_table("index.csv", images)
+    with pytest.raises(RunError, match="index of run 'one' cannot be read"):
+        run.read_index()
+
+
+@pytest.mark.parametrize("folder", [3.5, [], {"a": 1}, None, ""])
+def test_a_folder_that_is_no_path_is_not_taken_for_one(run, folder, data_dir):
+    run.write_table("index.csv", PREDICTIONS.drop(columns="probability"))
+    settings = make_config(data_dir).to_dict()
+    run.write_json("config.json", {"settings": settings, "folder": folder})
+    assert run.read_index().folder == data_dir
+
+
+HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        (HEADER.replace("(2, 3)", "(3, 3)"), 24),
+        (HEADER.replace("(2, 3)", "(999999999, 999999999)"), 24),
+        (HEADER.replace("(2, 3)", "(2, 0)"), 0),
+        (HEADER.replace("(2, 3)", "(2L, 3L)"), 24),  # which NumPy warns of
+        (HEADER.replace("<f4", "|O"), 24),
+        (HEADER.replace("}", "'"), 24),
+        ("{" * 100, 24),
+        ("", 24),
+        (HEADER, 23),
+        (HEADER, 25),
+    ],
+)
+def test_features_of_another_shape_than_their_header_says_are_none(run, header, size):
+    def write(header: str, size: int) -> None:
+        start = b"\x93NUMPY\x01\x00" + (len(header)).to_bytes(2, "little") + header.encode()
+        run.path("features.npy").write_bytes(start + bytes(size))
+
+    write(HEADER, 24)
+    assert run.read_features().shape == (2, 3)
+    write(header, size)
+    assert run.read_features() is None
+    run.path("features.npy").write_bytes(b"PK\x05\x06" + bytes(18))  # an empty zip: no array
+    assert run.read_features() is None

@@ -187,6 +187,21 @@ def test_a_damaged_file_hides_no_run(tmp_path, name, text):
         assert all(isinstance(value, float) for curve in table["curve"] for value in curve)
 
 
+@pytest.mark.parametrize("metrics", [{"image": 3}, {"image": []}, {"patient": "x"}, {"a": {}}])
+def test_numbers_of_another_shape_are_as_good_as_none(tmp_path, metrics):
+    run = write_run(tmp_path, "damaged")
+    run.write_json("metrics.json", metrics)
+    summary = summarise_run(run)
+    assert (summary["accuracy"], summary["auc"]) == (None, None)
+
+
+def test_a_curve_of_impossible_accuracies_is_empty(tmp_path):
+    run = write_run(tmp_path, "damaged")
+    rows = [f"{epoch}{',1e308' * (len(HISTORY_COLUMNS) - 1)}\n" for epoch in (1, 2)]
+    run.path("history.csv").write_text(",".join(HISTORY_COLUMNS) + "\n" + "".join(rows))
+    assert summarise_run(run)["curve"] == []
+
+
 @pytest.mark.parametrize("settings", [[], 5, "x", {"data": []}, {"training": {"epochs": -1}}])
 def test_settings_that_make_no_sense_hide_no_run(tmp_path, settings):
     run = write_run(tmp_path, "damaged", state=None)

@@ -1,0 +1,128 @@
+"""Thousands of files are classified one after the other, in a memory that does not grow."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from polyp_core.dicom import read_header
+from polyp_core.errors import ImageError
+from polyp_core.familiarity import Verdict
+from polyp_core.images import Picture, decode_pictures, is_dicom, read_file
+from polyp_core.prediction.classifier import Classifier
+from polyp_core.prediction.predictor import count_cores
+
+_PARTS_A_THREAD = 3  # under way, so that no thread waits for the reader of the answers
+_MAX_PART = 8  # files that a thread takes at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileAnswer:
+    """What the model says of one picture of a file, without the picture itself.
+
+    Attributes:
+        path: Of the file.
+        frame: Of a film, counted from 0.
+        is_film: Whether the file holds more than one picture.
+        error: Why there is no answer; "" where there is one. All below is None or "" then.
+        probability: Of the positive class, in [0, 1].
+        class_name: The class at the run's threshold.
+        is_sure: False where the probability is in the band in which no answer is to be given.
+        verdict: Whether the picture is like the training images; None where the run cannot tell.
+    """
+
+    path: Path
+    frame: int
+    is_film: bool = False
+    error: str = ""
+    probability: float | None = None
+    class_name: str = ""
+    is_sure: bool | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """As of a `Prediction`."""
+        return self.verdict is not None and self.verdict.is_stranger
+
+
+def classify_files(
+    classifier: Classifier, paths: Iterable[Path], num_threads: int | None = None
+) -> Iterator[list[FileAnswer]]:
+    """Classify files in a few threads.
+
+    Args:
+        classifier: Of a run.
+        paths: Taken one by one, as they are needed.
+        num_threads: Defaults to the cores that there are.
+
+    Yields:
+        For each path, in order, the answers to its pictures: one, or of a film one a frame. What
+        cannot be read is an answer with an error.
+    """
+    num_threads = num_threads or count_cores()
+    rest, num_parts = iter(paths), 0
+    waiting: deque[Future[list[list[FileAnswer]]]] = deque()
+    with ThreadPoolExecutor(num_threads, "classify") as pool:
+        try:
+            # Handing over costs as much as a tenth of a small image, so it is done for several at
+            # once; small parts first, so that few files keep all threads busy as well.
+            while part := list(islice(rest, min(_MAX_PART, 1 + num_parts // (2 * num_threads)))):
+                num_parts += 1
+                waiting.append(pool.submit(_classify_part, classifier, part))
+                if len(waiting) > _PARTS_A_THREAD * num_threads:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:  # also where the reader has seen enough
+            for future in waiting:
+                future.cancel()
+
+
+def _classify_part(classifier: Classifier, paths: list[Path]) -> list[list[FileAnswer]]:
+    return [_classify_file(classifier, path) for path in paths]
+
+
+def _classify_file(classifier: Classifier, path: Path) -> list[FileAnswer]:
+    try:
+        data = read_file(path, path.name)
+    except ImageError as error:
+        return [FileAnswer(path=path, frame=0, error=str(error))]
+    answers: list[FileAnswer] = []
+    num_frames: int | None = None  # not known before one of them fails
+    while num_frames is None or len(answers) < num_frames:
+        rest = None if num_frames is None else range(len(answers), num_frames)
+        try:
+            for picture in decode_pictures(data, path.name, rest):
+                answers.append(_judge(classifier, picture, path, len(answers)))
+            break
+        except ImageError as error:  # the frames behind it may be sound
+            answers.append(FileAnswer(path=path, frame=len(answers), error=str(error)))
+            num_frames = num_frames or _count_frames(data, path.name)
+    if len(answers) == 1:
+        return answers
+    return [replace(answer, is_film=True) for answer in answers]
+
+
+def _judge(classifier: Classifier, picture: Picture, path: Path, frame: int) -> FileAnswer:
+    prediction = classifier.classify_picture(picture, path.name, frame)
+    return FileAnswer(
+        path=path,
+        frame=frame,
+        probability=prediction.probability,
+        class_name=prediction.class_name,
+        is_sure=prediction.is_sure,
+        verdict=prediction.verdict,
+    )
+
+
+def _count_frames(data: bytes, name: str) -> int:
+    """How many pictures a file holds that cannot all be read; 1 where nothing of it can be."""
+    if not is_dicom(data):
+        return 1
+    try:
+        return read_header(data, name).num_frames
+    except ImageError:
+        return 1

@@ -1,0 +1,66 @@
+"""All answers of a visit: by patient, as a table, as cards, and what can be taken away."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from polyp_core.runs import Run
+from ui.frame import errors
+from ui.predict_answers import Answer, enlarge, open_both
+from ui.predict_cards import Look, choose_look, show_card
+from ui.predict_compare import show_pair
+from ui.predict_downloads import offer_all, offer_sheet, pool
+from ui.predict_patients import show_patients
+from ui.predict_table import choose_answers, turn_pages
+from ui.readers import name_run
+
+
+@st.fragment
+def show_results(answers: Sequence[Answer], run: Run, other: Run | None, visit: str) -> None:
+    """The answers; nothing that is moved here asks a model anew.
+
+    Args:
+        answers: Of all images, in their order.
+        run: The model that answered.
+        other: The second one, where there is one.
+        visit: Changes with the images.
+    """
+    with errors():
+        _show(answers, run, other, visit)
+
+
+def _show(answers: Sequence[Answer], run: Run, other: Run | None, visit: str) -> None:
+    classifier, second = open_both(run, other)
+    names = None if other is None else (name_run(run), name_run(other))
+    chosen, patients, is_alone = list(answers), pool(answers, classifier), len(answers) == 1
+    if not is_alone:
+        show_patients(answers, patients, classifier)
+        chosen = choose_answers(answers, classifier, names, visit)
+    look, cards = Look(), st.container()
+    if not is_alone:
+        controls, cards = cards, st.container()
+        with controls:
+            look = choose_look(classifier, partial(offer_all, answers, classifier, run))
+    elif not _is_void(answers[0]):  # the answer comes first, and what changes its look then
+        look = choose_look(classifier)
+    for answer in turn_pages(chosen, visit):
+        whole = enlarge(answer, run, other)
+        offer = partial(offer_sheet, whole, classifier, run, patients)
+        with cards, st.container(border=True):
+            if names is not None and second is not None and whole.other is not None:
+                show_pair(whole, (classifier, second), names, look, offer)
+            else:
+                show_card(whole, classifier, look, offer, is_alone=is_alone)
+
+
+def _is_void(answer: Answer) -> bool:
+    """Whether there is no evidence to be looked at."""
+    both = (answer.prediction, answer.other)
+    return all(prediction is None or prediction.is_refused for prediction in both)
+
+
+def find_visit(answers: Sequence[Answer], run: Run, other: Run | None) -> str:
+    """A short name that changes with the images and the models."""
+    keys = [answer.key for answer in answers]
+    return f"{hash((tuple(keys), run.directory, other and other.directory)):x}"
