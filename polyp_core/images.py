@@ -3,6 +3,7 @@
 import io
 import stat
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from polyp_core.config import DataConfig, ModelConfig
 from polyp_core.dicom import MAX_FILE_BYTES, MAX_PIXELS, decode_frames, is_dicom
+from polyp_core.dicom.failures import silence_warnings
 from polyp_core.errors import ImageError
 from polyp_core.region import Box, box_from_percent, crop_region, find_region
 
@@ -43,6 +45,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_DAMAGES = (  # what Pillow raises on bad files; those of TIFF trust what they read
+    *(ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError),
+    *(TypeError, ValueError, struct.error, zlib.error),
+)
 _EXPECTED = "Expected PNG, JPEG, BMP, TIFF, WebP or DICOM."
 
 
@@ -116,6 +122,7 @@ def decode_pictures(
 
 def _decode_plain(data: bytes, name: str) -> np.ndarray:
     """The pixels of a file that is no DICOM."""
+    silence_warnings("PIL")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, name)
@@ -128,7 +135,7 @@ def _decode_plain(data: bytes, name: str) -> np.ndarray:
             f"'{name}' is not an image that can be read, whatever its name says. {_EXPECTED} "
             "Export it again in one of these."
         ) from None
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+    except _DAMAGES as error:
         raise ImageError(
             f"'{name}' is damaged or cut short ({error}). Copy or export it again."
         ) from error

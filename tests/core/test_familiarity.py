@@ -300,8 +300,9 @@ def test_what_belongs_to_another_model_or_version_is_none(tmp_path, changes):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("limit", 10**400), ("limit", -1e308), ("num_patients", float("inf")), ("quarter.offset", [1, 1]),
-     ("unit", [3, 3]), ("facts.mean", [1, 24]), ("features.axes", [48, 128]), ("start", [1, 9])],
+    [("limit", 10**400), ("limit", -1e308), ("num_patients", float("inf")),
+     ("quarter.offset", [1, 1]), ("unit", [3, 3]), ("facts.mean", [1, 24]),
+     ("features.axes", [48, 128]), ("start", [1, 9])],
 )  # fmt: skip
 def test_arrays_that_do_not_fit_each_other_are_as_good_as_none(tmp_path, name, value):
     run = copy_demo(tmp_path)

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import re
@@ -373,6 +374,26 @@ def test_a_truncated_jpeg_is_refused_and_not_half_shown():
     data = encode(np.kron(NOISE, np.ones((8, 8, 1), np.uint8)), "JPEG", quality=95)
     with pytest.raises(ImageError, match=r"^'scan.jpg' is damaged or cut short \(.+\)\. Copy or"):
         decode_image(data[: len(data) // 2], "scan.jpg")
+
+
+def test_a_second_page_that_is_packed_in_an_unknown_way_is_refused():
+    """Pillow looks the number up in a table, and does not look whether it is there."""
+    data = bytearray(write_tiff(2))
+    last = data.rindex(struct.pack("<HHLL", 0x0103, 4, 1, 1))  # how the second page is packed
+    struct.pack_into("<HHLL", data, last, 0x0103, 4, 1, 6977)
+    with pytest.raises(ImageError, match=r"^'the image' is damaged or cut short \(6977\)\. Copy"):
+        decode_image(bytes(data))
+
+
+@pytest.mark.parametrize("tag", [0x0112, 0x0101, 0x010E])
+def test_what_the_decoder_warns_of_is_no_error_and_no_noise(tag, recwarn):
+    """The app's own tests turn warnings into errors; a visitor's file must not do that."""
+    data = encode(NOISE, "TIFF")
+    entry = struct.pack("<HHLL", tag, 4, 1 << 20, 1 << 30)  # its values lie behind the end
+    at = struct.unpack_from("<L", data, 4)[0] + 2
+    with contextlib.suppress(ImageError):
+        decode_image(data[:at] + entry + data[at + 12 :])
+    assert not recwarn.list
 
 
 def test_a_file_larger_than_any_image_is_not_read(tmp_path, monkeypatch):
