@@ -21,4 +21,5 @@ with ui.errors():
             ui.show_results(answers, run, other, ui.find_visit(answers, run, other))
     else:
         ui.show_empty()
+ui.show_import()
 ui.show_notice()

@@ -4,24 +4,27 @@ No command imports TensorFlow here; `train` and `resume` start a worker that doe
 """
 
 import argparse
-import csv
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from polyp_core import evaluation_commands, run_commands, study_commands, words
+from polyp_core import (
+    evaluation_commands,
+    import_commands,
+    prediction_commands,
+    run_commands,
+    study_commands,
+    words,
+)
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, read_index
-from polyp_core.errors import DatasetError, ImageError, PolypError
-from polyp_core.importing import is_left_out
-from polyp_core.layout import is_image_name
+from polyp_core.errors import DatasetError, PolypError
 from polyp_core.run_commands import show_progress
-from polyp_core.workspace import find_run, get_cache_dir
+from polyp_core.workspace import get_cache_dir
 
 _SHOWN_FILES = 10
-_PREDICTED = ("path", "class", "probability", "sure", "error")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,63 +119,6 @@ def _read_images(config: DataConfig) -> Index:
         return read_index(config, progress, cache_dir=get_cache_dir())
 
 
-def _predict(options: argparse.Namespace) -> int:
-    from polyp_core.prediction import load_classifier
-
-    if options.csv:
-        options.csv.touch()  # a place that cannot be written is known before the work is done
-    run = find_run(options.run)
-    classifier = load_classifier(run)
-    positive = classifier.class_names[1]
-    rows: list[dict[str, Any]] = []
-    with show_progress("Predicting") as progress:
-        paths = _list_images(options.path)
-        for number, path in enumerate(paths, start=1):
-            row: dict[str, Any] = dict.fromkeys(_PREDICTED) | {"path": str(path)}
-            try:
-                prediction = classifier.classify(path)
-                row |= {"class": prediction.class_name, "probability": prediction.probability}
-                row |= {"sure": prediction.is_sure, "error": None}
-            except ImageError as error:
-                row["error"] = str(error)
-            rows.append(row)
-            progress(number, len(paths))
-    if options.csv:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _PREDICTED)
-            writer.writeheader()
-            writer.writerows(rows)
-    if options.json:
-        print(json.dumps({"positive_class": positive, "predictions": rows}, indent=1))
-    elif not options.csv:
-        for row in rows:
-            doubt = "" if row["sure"] or row["error"] else "not sure, perhaps "
-            said = row["error"] or f"{doubt}{row['class']}  (probability of {positive} "
-            print(f"{row['path']}: {said}" + ("" if row["error"] else f"{row['probability']:.3f})"))
-    return int(any(row["error"] for row in rows))
-
-
-def _list_images(paths: list[Path]) -> list[Path]:
-    """Files as given; of folders, every image in them, at any depth."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                p
-                for p in path.rglob("*")
-                if not is_left_out(p.relative_to(path).as_posix()) and is_image_name(str(p))
-            )
-            if not inside:
-                raise ImageError(
-                    f"The folder '{path}' holds no image. Expected PNG, JPEG, BMP, TIFF, WebP or "
-                    "DICOM. Check the path."
-                )
-            found += inside
-        else:
-            found.append(path)
-    return found
-
-
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m polyp_core", description="From a folder of images to a tested classifier."
@@ -194,15 +140,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
     run_commands.add_parsers(commands)
     study_commands.add_parsers(commands)
-
-    predict = commands.add_parser("predict", help="classify images or folders of images")
-    predict.add_argument("run", help="a run's folder or name, or 'demo'")
-    predict.add_argument("path", type=Path, nargs="+")
-    predict.add_argument("--csv", type=Path, metavar="FILE")
-    predict.add_argument("--json", action="store_true")
-    predict.set_defaults(command=_predict)
-
+    prediction_commands.add_parsers(commands)
     evaluation_commands.add_parsers(commands)
+    import_commands.add_parsers(commands)
     return parser
 
 

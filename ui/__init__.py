@@ -7,6 +7,7 @@ from ui.findings import show_clean_split, show_counts, show_findings, show_verdi
 from ui.frame import begin_page, errors, say_off, show_credentials, show_notice, show_problem
 from ui.learning_chart import show_learning_curve
 from ui.link import read_link, write_link
+from ui.model_import import show_import
 from ui.pictures import get_class_colours, is_dark, show_image
 from ui.predict_answers import answer_all, open_both
 from ui.predict_intake import gather_files, show_problems, take_images
@@ -88,6 +89,7 @@ __all__ = [
     "show_gallery",
     "show_head",
     "show_image",
+    "show_import",
     "show_learning_curve",
     "show_more_curves",
     "show_notice",

@@ -33,10 +33,11 @@ def show_import() -> None:
         )  # fmt: skip
         if not st.button("Bring it in", type="primary", icon=":material/move_to_inbox:"):
             return
-        with errors(), st.spinner("It takes about ten seconds …", show_time=True):
+        with errors(), st.spinner("The network is built anew …", show_time=True):
             said = st.empty()
             run = import_run(file, name.strip(), runs_dir, lambda stage: _say(said, stage))
             st.session_state[_ROUND] = number + 1
+            st.session_state["run to predict with"] = str(run.directory.absolute())
             toast_next(f"**{escape(run.name)}** is here and can predict.", "move_to_inbox")
             st.rerun()
 

@@ -1,16 +1,29 @@
 import shutil
 import threading
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 import pytest
 
 from polyp_core.errors import ImageError, ModelError
-from polyp_core.images import decode_image
-from polyp_core.prediction import Prediction, draw_overlay, load_classifier
+from polyp_core.familiarity import Verdict
+from polyp_core.images import Picture, decode_image, decode_picture, prepare_picture
+from polyp_core.phantom import draw_parameters, render_phantom
+from polyp_core.prediction import (
+    Examined,
+    Prediction,
+    Predictor,
+    classify_files,
+    draw_overlay,
+    load_classifier,
+    predictor,
+)
 from polyp_core.runs import Run
+from polyp_core.workspace import DEMO_RUN
 from tests.conftest import write_image
+from tests.core.dicom_files import JPEG, compress, pack, write_dicom
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +80,196 @@ def test_four_threads_get_the_right_answers(finished_run, classifier):
     assert not wrong
 
 
+@dataclass
+class Doorkeeper:
+    """Stands in for a run's `Familiarity`: notes what it is asked, and calls all strangers."""
+
+    asked: list = field(default_factory=list)
+    is_stranger: bool = True
+
+    def judge(self, picture, box, seen, features):
+        self.asked.append((picture, box, seen, features))
+        reasons = ("it is in colour, the training images are grey",) if self.is_stranger else ()
+        return Verdict(p_value=0.01, is_stranger=self.is_stranger, reasons=reasons)
+
+
+def test_a_stranger_is_refused_and_keeps_what_the_model_says(finished_run, classifier):
+    path = list_validation(finished_run)[0]
+    plain, keeper = replace(classifier, familiarity=None).classify(path), Doorkeeper()
+    refused = replace(classifier, familiarity=keeper).classify(path)
+    assert refused.is_refused
+    assert refused.verdict.reasons == ("it is in colour, the training images are grey",)
+    assert refused.probability == plain.probability
+    assert (refused.class_name, refused.is_sure) == (plain.class_name, plain.is_sure)
+    assert not plain.is_refused
+    assert plain.verdict is None
+    known = replace(classifier, familiarity=Doorkeeper(is_stranger=False)).classify(path)
+    assert not known.is_refused
+    assert known.verdict.p_value == 0.01
+
+
+def test_the_judge_of_strangers_is_given_what_the_network_was(finished_run, classifier):
+    path, keeper = list_validation(finished_run)[0], Doorkeeper()
+    data = replace(classifier.config.data, region="box", region_box=(50, 0, 100, 50))
+    config = replace(classifier.config, data=data)
+    replace(classifier, config=config, familiarity=keeper).classify(path)
+    ((picture, box, seen, features),) = keeper.asked
+    assert np.array_equal(picture.pixels, decode_image(path))
+    assert box == (20, 0, 40, 20)
+    assert np.array_equal(seen, prepare_picture(picture, data, config.model))
+    assert np.array_equal(features, classifier.predictor.examine(seen).features)
+
+
+def test_a_model_without_features_judges_no_stranger(classifier, finished_run, monkeypatch):
+    """As those of earlier versions."""
+    answer = Examined(probability=0.5, saliency=np.zeros((2, 2), np.float32), features=None)
+    monkeypatch.setattr(Predictor, "examine", lambda self, image: answer)
+    path = list_validation(finished_run)[0]
+    prediction = replace(classifier, familiarity=Doorkeeper()).classify(path)
+    assert prediction.verdict is None
+    assert not prediction.is_refused
+
+
+def test_a_decoded_picture_gives_the_answer_of_its_file(finished_run, classifier):
+    path = list_validation(finished_run)[0]
+    prediction = classifier.classify_picture(decode_picture(path), "film.dcm", 3)
+    assert prediction.probability == classifier.classify(path).probability
+    assert (prediction.name, prediction.frame) == ("film.dcm", 3)
+
+
+def count_interpreters(monkeypatch, content, num_cores, num_callers):
+    """How many interpreters many callers at once have made, and with how many threads each."""
+    made = []
+    make = Predictor._make_interpreter
+
+    def make_counted(self):
+        made.append(self._num_threads)
+        return make(self)
+
+    monkeypatch.setattr(Predictor, "_make_interpreter", make_counted)
+    monkeypatch.setattr(predictor, "count_cores", lambda: num_cores)
+    shared = Predictor(content)
+    image = np.full((32, 32, 1), 90, np.uint8)
+    expected, wrong = shared.predict(image)[0], []
+    gate = threading.Barrier(num_callers)
+
+    def call():
+        gate.wait()
+        wrong.extend(p for p, _ in (shared.predict(image) for _ in range(40)) if p != expected)
+
+    threads = [threading.Thread(target=call) for _ in range(num_callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    return made
+
+
+def test_there_are_never_more_interpreters_than_cores(finished_run, monkeypatch):
+    content = finished_run.path("serving.tflite").read_bytes()
+    made = count_interpreters(monkeypatch, content, num_cores=3, num_callers=12)
+    assert made == [1] * len(made)
+    assert 1 <= len(made) <= 3
+
+
+def test_a_large_model_is_held_once_and_uses_two_cores(finished_run, monkeypatch):
+    content = finished_run.path("serving.tflite").read_bytes()
+    monkeypatch.setattr(predictor, "_MAX_POOL_BYTES", len(content))
+    assert count_interpreters(monkeypatch, content, num_cores=8, num_callers=4) == [2]
+
+
+def test_an_interpreter_that_fails_is_given_back(finished_run):
+    shared = Predictor(finished_run.path("serving.tflite").read_bytes())
+    image = np.full((32, 32, 1), 90, np.uint8)
+    for _ in range(20):
+        with pytest.raises(ValueError, match="Dimension mismatch"):
+            shared.predict(image[:20])
+    assert 0 < shared.predict(image)[0] < 1
+
+
+def test_files_are_answered_in_order_as_one_by_one(finished_run, classifier, tmp_path):
+    paths = list_validation(finished_run) * 5
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    paths[7:7] = [bad, tmp_path / "missing.png"]
+    answers = [answer for (answer,) in classify_files(classifier, paths, num_threads=3)]
+    assert [answer.path for answer in answers] == paths
+    for path, answer in zip(paths, answers, strict=True):
+        if path.suffix == ".png" and path.parent != tmp_path:
+            expected = classifier.classify(path)
+            assert (answer.probability, answer.class_name, answer.is_sure, answer.error) == (
+                expected.probability, expected.class_name, expected.is_sure, "",
+            )  # fmt: skip
+            assert answer.verdict == expected.verdict
+    assert answers[7].error.startswith("'bad.png' is not an image that can be read")
+    assert answers[8].error.startswith("Cannot open 'missing.png'")
+    assert answers[8].probability is None
+
+
+def test_no_more_files_are_taken_than_are_under_way(finished_run, classifier):
+    path, num_taken = list_validation(finished_run)[0], 0
+
+    def take_without_end():
+        nonlocal num_taken
+        while True:
+            num_taken += 1
+            yield path
+
+    answers = classify_files(classifier, take_without_end(), num_threads=2)
+    for number in range(1, 301):
+        next(answers)
+        assert num_taken <= number + 64
+    answers.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("classify")]
+
+
+def test_a_bug_in_a_thread_keeps_its_traceback(finished_run, classifier, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Predictor, "examine", fail)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        list(classify_files(classifier, list_validation(finished_run)))
+
+
+def write_film(path, frames, **elements):
+    pixels = b"".join(frame.tobytes() for frame in frames)
+    height, width = frames[0].shape
+    path.write_bytes(
+        write_dicom(
+            pixels, Rows=height, Columns=width, SamplesPerPixel=1, BitsAllocated=8, BitsStored=8,
+            NumberOfFrames=len(frames), **elements,
+        )
+    )  # fmt: skip
+    return path
+
+
+def test_every_frame_of_a_film_is_answered(classifier, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (5, 40, 48), dtype=np.uint8)
+    film = write_film(tmp_path / "film.dcm", frames)
+    (answers,) = classify_files(classifier, [film])
+    assert [(answer.frame, answer.is_film) for answer in answers] == [(n, True) for n in range(5)]
+    for frame, answer in zip(frames, answers, strict=True):
+        expected = classifier.classify_picture(Picture(pixels=frame[..., np.newaxis]), "frame")
+        assert answer.probability == expected.probability
+
+
+def test_a_damaged_frame_does_not_cost_those_behind_it(classifier, tmp_path):
+    frames = [compress_frame(number) for number in range(4)]
+    frames[1] = frames[1][:4] + bytes(len(frames[1]) - 4)
+    film = tmp_path / "film.dcm"
+    film.write_bytes(pack(frames, JPEG, (40, 48)))
+    (answers,) = classify_files(classifier, [film])
+    assert [answer.frame for answer in answers] == [0, 1, 2, 3]
+    assert [bool(answer.error) for answer in answers] == [False, True, False, False]
+    assert len({answer.probability for answer in answers if not answer.error}) == 3
+
+
+def compress_frame(seed):
+    return compress(np.random.default_rng(seed).integers(0, 256, (40, 48), dtype=np.uint8), "JPEG")
+
+
 def test_a_text_file_is_an_image_error(classifier):
     with pytest.raises(ImageError, match="not an image"):
         classifier.classify(b"hello", "fake.png")
@@ -84,6 +287,15 @@ def test_a_model_that_was_tampered_with_is_refused(finished_run, tmp_path):
         "The model of run 'copy' is not the file that training wrote: its sha256 differs. Copy "
         "the run again, or train anew."
     )
+
+
+@pytest.mark.parametrize("scale", [None, [], {"a": 1}, "[", "1", 0, -1.0, float("nan"), 10**400])
+def test_a_serving_file_without_a_usable_scale_is_refused(finished_run, tmp_path, scale):
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(finished_run.directory, copy.directory)
+    copy.write_json("serving.json", {**copy.read_serving(), "saliency_scale": scale})
+    with pytest.raises(ModelError, match=r"serving\.json of run 'copy' is damaged"):
+        load_classifier(copy)
 
 
 def test_an_unfinished_run_says_that_it_cannot_predict(finished_run, tmp_path):
@@ -178,3 +390,70 @@ def test_the_network_sees_the_box_alone(finished_run, classifier):
 
 def encode(pixels):
     return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Phantoms with and without their shadow, which alone makes the class, and where it lies.
+
+    Each a prediction of the demo model with the shadow, one without, and where the pictures differ,
+    grown by one place of the map. Of the first twenty patients, all that have a bright focus.
+    """
+    demo, cases = load_classifier(DEMO_RUN), []
+    for patient in range(1, 21):
+        parameters = draw_parameters(7, patient, 1)
+        if not parameters.foci:
+            continue
+        pictures = [
+            render_phantom(replace(parameters, calcified=calcified)) for calcified in (True, False)
+        ]
+        changed = cv2.blur(cv2.absdiff(*pictures).astype(np.float32), (9, 9)) > 5
+        with_it, without = (
+            demo.classify_picture(Picture(pixels=picture[..., np.newaxis]), "phantom")
+            for picture in pictures
+        )
+        rows, columns = with_it.saliency.shape
+        place = np.ones((changed.shape[0] // rows, changed.shape[1] // columns), np.uint8)
+        where = cv2.dilate(changed.astype(np.uint8), place).astype(bool)
+        cases.append((with_it, without, where))
+    return cases
+
+
+def enlarge(prediction):
+    height_px, width_px = prediction.picture.shape[:2]
+    return cv2.resize(prediction.saliency, (width_px, height_px))
+
+
+def test_what_speaks_for_calcified_lies_where_a_calcification_was_planted(planted):
+    num_hits = 0
+    for with_it, _, where in planted:
+        saliency = enlarge(with_it)
+        num_hits += where[np.unravel_index(saliency.argmax(), saliency.shape)]
+    assert np.mean([where.mean() for *_, where in planted]) < 0.15  # so one in seven by chance
+    assert num_hits >= 0.8 * len(planted)
+
+
+def test_the_evidence_goes_away_with_the_calcification(planted):
+    there, gone = (
+        np.array([enlarge(case[number])[case[2]].mean() for case in planted]) for number in (0, 1)
+    )
+    assert (gone < there).all()
+    assert there.mean() > 0.3
+    assert gone.mean() < 0.05
+    assert all(without.probability < with_it.probability for with_it, without, _ in planted)
+
+
+def test_the_overlay_of_each_direction_follows_the_planted_calcification(planted):
+    """Bright where it speaks for calcified while the shadow is there, against where it is gone."""
+    counts = Counter()
+    for with_it, without, where in planted:
+        for positive in (True, False):
+            changes = [
+                np.abs(
+                    draw_overlay(prediction, 1.0, positive).astype(int) - prediction.picture
+                ).mean(axis=-1)[where].mean()
+                for prediction in (with_it, without)
+            ]  # fmt: skip
+            counts[positive] += (changes[0] > changes[1]) == positive
+    assert counts[True] == len(planted)
+    assert counts[False] >= 0.8 * len(planted)
