@@ -3,6 +3,7 @@
     PolypError
     ├── ConfigError    a setting has a value that cannot be used
     ├── ImageError     one picture cannot be read
+    │   └── BusyError  or not at this moment: too much is to be done, or the memory is full
     ├── DatasetError   a folder of images cannot become an index
     ├── RunError       a run directory is missing, damaged or in the wrong state
     ├── ModelError     a trained model cannot be loaded or converted
@@ -38,6 +39,10 @@ class ConfigError(PolypError):
 
 class ImageError(PolypError):
     """One picture cannot be read."""
+
+
+class BusyError(ImageError):
+    """One picture cannot be read at this moment; the next try may succeed."""
 
 
 class DatasetError(PolypError):

@@ -26,7 +26,7 @@ from polyp_core.errors import DatasetError
 MAX_FILES, MAX_BYTES = 100_000, 20 * 2**30
 MIN_FREE_BYTES = 2**30  # stays free on the disk
 MAX_RATIO = 100  # unpacked to packed, of a file above the next size; a picture hardly shrinks
-MAX_HARMLESS_BYTES = 16 * 2**20
+MAX_HARMLESS_BYTES = 2 * 2**20
 MAX_DIRECTORY_BYTES = 320 * MAX_FILES  # a zip's table of contents, which is read in one piece
 MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_DEPTH = 255, 1024, 16
 _SWEEP_AFTER_S, BLOCK_BYTES = 24 * 3600, 2**20

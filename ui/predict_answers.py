@@ -81,9 +81,10 @@ def enlarge(answer: Answer, run: Run, other: Run | None) -> Answer:
     if answer.prediction is None:
         return answer
     whole = classify(run, answer.item)
-    second = None if other is None else classify(other, answer.item)
-    if isinstance(whole, ImageError) or isinstance(second, ImageError):
+    if isinstance(whole, ImageError):
         return replace(answer, prediction=None, problem=str(whole))
+    second = None if other is None else classify(other, answer.item)
+    second = None if isinstance(second, ImageError) else second
     return replace(answer, prediction=whole, other=second)
 
 

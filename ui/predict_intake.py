@@ -8,7 +8,7 @@ from starlette.formparsers import MultiPartParser
 from streamlit.typing import UploadedFile
 
 from polyp_core.access import is_demo
-from polyp_core.intake import Intake, take_files
+from polyp_core.intake import DEFAULT_LIMITS, Intake, Limits, take_files
 from ui.predict_paste import listen_for_paste
 from ui.predict_samples import draw_samples, forget_samples, tries_samples
 from ui.words import escape
@@ -33,6 +33,8 @@ _STYLE = f"""<style>
 .st-key-{_UPLOADS} [data-testid="stFileChips"] {{ max-height: 6.5rem; overflow-y: auto; }}
 </style>"""
 _NUM_SHOWN = 3  # problems; more stand behind a click
+# On a shared demo many visitors fill one memory.
+_DEMO_LIMITS = Limits(max_files=200, max_total_bytes=50_000_000, max_pictures=400)
 Files = list[tuple[str, BinaryIO]]
 
 
@@ -108,7 +110,8 @@ def _take(files: Files, group_pattern: str) -> Intake:
         if total > 20 and done % 10 == 0:
             place.progress(done / total, text=f"Looking through file {done} of {total} …")
 
-    taken = take_files(files, group_pattern=group_pattern, on_progress=show)
+    limits = _DEMO_LIMITS if is_demo() else DEFAULT_LIMITS
+    taken = take_files(files, group_pattern=group_pattern, limits=limits, on_progress=show)
     place.empty()
     return taken
 

@@ -62,5 +62,5 @@ def _is_void(answer: Answer) -> bool:
 
 def find_visit(answers: Sequence[Answer], run: Run, other: Run | None) -> str:
     """A short name that changes with the images and the models."""
-    keys = [answer.key for answer in answers]
-    return f"{hash((tuple(keys), run.directory, other and other.directory)):x}"
+    images = [(answer.key, answer.item.sha256) for answer in answers]
+    return f"{hash((tuple(images), run.directory, other and other.directory)):x}"

@@ -18,7 +18,7 @@ from polyp_core.audit import Audit, audit_index
 from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, fingerprint_folder, read_index
 from polyp_core.decision import read_decision
-from polyp_core.errors import ImageError
+from polyp_core.errors import BusyError, ImageError
 from polyp_core.images import Picture, crop_picture, decode_picture, fit_image
 from polyp_core.intake import Item
 from polyp_core.prediction import Classifier, Prediction, load_classifier
@@ -188,7 +188,10 @@ def classify(run: Run, item: Item, *, is_small: bool = False) -> Prediction | Im
     """
     ask = _classify_small if is_small else _classify
     key = (item.sha256, item.frame, item.name)
-    result = ask(str(run.directory), str(run.read_serving().get("sha256")), *key, item.data)
+    try:
+        result = ask(str(run.directory), str(run.read_serving().get("sha256")), *key, item.data)
+    except BusyError as error:  # which is not kept, as the next try may succeed
+        return error
     if isinstance(result, str):
         return ImageError(result)
     return replace(result, **open_classifier(run).decide(result.probability))
@@ -209,6 +212,8 @@ def _classify(
 ) -> Prediction | str:
     try:
         picture = decode_safely(_data, name, frame)
+    except BusyError:
+        raise
     except ImageError as error:
         return str(error)
     prediction = _load_classifier(directory, model_sha256).classify_picture(picture, name, frame)

@@ -19,7 +19,7 @@ from typing import cast
 
 from polyp_core.decoding_worker import Message, read_message, write_message
 from polyp_core.dicom import MAX_FILE_BYTES, is_dicom
-from polyp_core.errors import ImageError
+from polyp_core.errors import BusyError, ImageError
 from polyp_core.images import Picture
 from polyp_core.safe_decoding.answers import (
     EXPECTED,
@@ -165,7 +165,7 @@ class DecoderPool:
         with self._lock:
             if turn in self._turns:
                 self._turns.remove(turn)
-                raise ImageError(
+                raise BusyError(
                     f"'{name}' was not decoded: many pictures are waiting, and its turn did not "
                     f"come. Expected it within {self._wait_limit_s:g} s. Try again in a moment."
                 )
@@ -183,7 +183,7 @@ class DecoderPool:
         name = request["name"]
         child = self._start(seat)
         if child is None:
-            return (
+            raise BusyError(
                 f"'{name}' cannot be read: the decoder did not start. Expected a computer with "
                 "memory to spare. Try again in a moment; the server's log may say more."
             )

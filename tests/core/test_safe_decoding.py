@@ -18,7 +18,7 @@ from PIL import Image
 from polyp_core import safe_decoding
 from polyp_core.decoding_worker import write_message
 from polyp_core.dicom import MAX_PIXELS, read_header
-from polyp_core.errors import ImageError
+from polyp_core.errors import BusyError, ImageError
 from polyp_core.images import decode_picture
 from polyp_core.safe_decoding import DecoderPool, FileFacts, decode_safely, read_facts, warm_decoder
 from polyp_core.safe_decoding.answers import receive_answer
@@ -343,7 +343,8 @@ def test_a_decoder_that_does_not_start_is_told(command, caplog):
 def test_a_decoder_that_is_not_there_is_told(tmp_path):
     pool = DecoderPool(command=[str(tmp_path / "nothing")])
     pool.warm()
-    assert "the decoder did not start" in fail(b"", decode=pool.decode)
+    with pytest.raises(BusyError, match="the decoder did not start"):  # so it may be tried again
+        pool.decode(b"", "a.png")
 
 
 def test_a_decoder_that_takes_too_long_to_start_is_told():
@@ -391,6 +392,8 @@ def test_who_waits_too_long_for_a_decoder_is_told():
         "'a.png' was not decoded: many pictures are waiting, and its turn did not come. Expected "
         "it within 0.1 s. Try again in a moment."
     )
+    with pytest.raises(BusyError):  # so it may be tried again
+        pool.decode(b"", "a.png")
     pool._seats[0].child.kill()
     thread.join()
     assert not pool._turns

@@ -1,5 +1,6 @@
 """Many images: the table, its filter, pages, patients, two models, the link, what is left out."""
 
+import hashlib
 import io
 import zipfile
 
@@ -7,7 +8,10 @@ import numpy as np
 import pytest
 import streamlit as st
 
+import ui.predict_intake
 from polyp_core.decision import Band, Decision, Goal, write_decision
+from polyp_core.errors import BusyError
+from polyp_core.intake import Item, Limits
 from polyp_core.phantom import draw_parameters, render_phantom
 from tests.core.dicom_files import JPEG_2000, compress, pack
 from tests.pages.conftest import click, read_texts
@@ -20,6 +24,8 @@ from tests.pages.predicting import (
     upload,
 )
 from ui.pictures import encode_png
+from ui.predict_answers import Answer
+from ui.predict_results import find_visit
 from ui.predict_samples import draw_samples
 
 
@@ -241,6 +247,39 @@ def test_what_was_asked_once_is_not_asked_again(open_page, alike, monkeypatch):
     app.get("pagination")[0].set_value(2).run()
     app.run()
     assert not app.exception
+
+
+def test_an_image_that_had_to_wait_too_long_is_asked_again(open_page, pictures, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def refuse(data, name, frame=0):
+            raise BusyError(f"'{name}' was not decoded: many pictures are waiting.")
+
+        patch.setattr("ui.readers.decode_safely", refuse)
+        app = upload(open_page("Predict"), pictures[0])
+        assert "many pictures are waiting" in read_plainly(app)
+    app.run()
+    assert "many pictures are waiting" not in read_plainly(app)
+    assert "Probability of calcified" in read_plainly(app)
+
+
+def test_other_contents_of_the_same_names_are_other_images(finished_run):
+    def answer(content):
+        sha256 = hashlib.sha256(content).hexdigest()
+        item = Item(name="a", data=content, frame=0, num_frames=1, patient="", sha256=sha256)
+        return Answer(item=item, prediction=None)
+
+    names = {find_visit([answer(content)], finished_run, None) for content in (b"1", b"2", b"1")}
+    assert len(names) == 2
+
+
+def test_a_shared_demo_takes_fewer_images_at_once(open_page, pictures, monkeypatch):
+    monkeypatch.setattr(ui.predict_intake, "_DEMO_LIMITS", Limits(max_files=1))
+    assert "were left out" not in read_plainly(upload(open_page("Predict"), *pictures))
+    monkeypatch.setenv("POLYP_DEMO", "1")
+    text = read_plainly(upload(open_page("Predict"), *pictures))
+    assert "1 file was left out" in text
+    assert "at most 1 images are taken at once" in text
 
 
 def test_a_drawn_image_is_a_phantom_like_those_of_the_demo_set(demo_data):
