@@ -23,8 +23,10 @@ from polyp_core.errors import AccessError
 _OFF = ("", "0", "false", "no", "off")
 _MAX_LENGTH = 4096  # no system has longer paths
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NETWORK = re.compile(r"[\s\"']*[\\/]([\\/]|\?\?[\\/])")  # Windows takes "\??\" as it takes "\\?\"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|\\\\)|file:", re.IGNORECASE)  # "C:/" is none
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?")
+_HAS_DEVICES = os.name == "nt"  # elsewhere "aux" is a name as any other
 _AT_HOME = "Run it on your own computer for that; README says how, in two commands."
 
 
@@ -85,8 +87,8 @@ def check_text(text: str) -> None:
 
 
 def leads_to_network(text: str) -> bool:
-    """Whether a path names another computer, as in "//host/share"; by its letters alone."""
-    return text.strip(" \"'").replace("/", "\\").startswith("\\\\")
+    """Whether a path may name another computer, as in "//host/share"; by its letters alone."""
+    return _NETWORK.match(text) is not None
 
 
 def check_folder(path: str | Path) -> Path:
@@ -202,6 +204,8 @@ def _is_sound(text: str) -> bool:
         return False
     if leads_to_network(text) or _SCHEME.match(text.strip()):
         return False
+    if not _HAS_DEVICES:
+        return True
     return not any(_DEVICE.fullmatch(part) for part in re.split(r"[\\/]", text))
 
 

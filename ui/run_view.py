@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -231,6 +232,8 @@ def _say_calibration(calibration: dict[str, Any]) -> str:
 
 
 def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:
+    if is_demo():
+        config = _leave_out_places(config)
     changes = list_setting_changes(config)
     label = "Settings" if is_demo() else "Settings and log"
     with st.expander(label, icon=":material/description:", key=f"details {run.name}"):
@@ -263,6 +266,15 @@ def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:
         except OSError:
             log = ""
         st.code(log[-_LOG_CHARACTERS:] or "The log is empty.", language=None, height=240)
+
+
+def _leave_out_places(config: RunConfig) -> RunConfig:
+    """The settings without the folder and the file of the server that they name."""
+    return replace(
+        config,
+        data=replace(config.data, folder=""),
+        model=replace(config.model, backbone_weights=""),
+    )
 
 
 def _stop(run: Run) -> None:

@@ -5,6 +5,7 @@ and nothing is imported.
 """
 
 import importlib.util
+import os
 from collections.abc import Mapping
 
 import streamlit as st
@@ -60,8 +61,24 @@ def show_signed_in() -> None:
 
 
 def _read_settings() -> Mapping[str, object] | None:
-    """The section [auth] of secrets.toml; None where there is none."""
-    if not st.secrets.load_if_toml_exists() or "auth" not in st.secrets:
+    """The section [auth] of secrets.toml; None where there is none.
+
+    Streamlit takes a file that it cannot read for no file: the door it may describe would stand
+    open.
+    """
+    try:
+        is_read = st.secrets.load_if_toml_exists()
+        is_broken = not is_read and any(map(os.path.lexists, st.get_option("secrets.files")))
+    except (OSError, ValueError):  # not ours to read, a folder, or no text
+        is_read, is_broken = False, True
+    if is_broken:
+        _stop(
+            "Nobody can come in: '.streamlit/secrets.toml' cannot be read, so whether people have "
+            "to sign in is not known. Expected a TOML file, here or in the home folder, as "
+            "docs/sharing.md has it, that this server may read. Correct it, or take it away; what "
+            "the server prints as it starts says what is wrong with it."
+        )
+    if not is_read or "auth" not in st.secrets:
         return None
     settings: Mapping[str, object] = st.secrets["auth"]
     return settings
@@ -96,8 +113,11 @@ def _is_whole(provider: Mapping[str, object]) -> bool:
 
 
 def _find_email() -> str:
-    """The address in small letters; "" where there is none, or the provider doubts it."""
-    if st.user.get("email_verified", True) in (False, "false"):
+    """The address in small letters; "" where there is none, or the provider does not vouch for it.
+
+    One that says nothing of it is believed; some write the word as text, or as a number.
+    """
+    if str(st.user.get("email_verified", True)).casefold() not in ("true", "1"):
         return ""
     return str(st.user.get("email") or "").strip().casefold()
 

@@ -28,7 +28,8 @@ from polyp_core.study import Study
 from tests.conftest import make_config, write_classes, write_image
 
 NETWORK = (r"\\host\share", "//host/share", r"\/host/share", r"/\host\share", r"\\?\C:\x",
-           r"\\.\pipe\x", ' "//host/share"')  # fmt: skip
+           r"\\.\pipe\x", ' "//host/share"', "\t//host/share", r"\??\UNC\host\share",
+           "/??/UNC/host/share", r"\??/C:\x", r" '/??\UNC\host\share'")  # fmt: skip
 
 
 @pytest.fixture
@@ -74,6 +75,18 @@ def test_no_spelling_leads_out_of_the_roots(root, tmp_path, text):
         # Taken literally: a folder of that name below the root, which is not there.
         assert found.is_relative_to(root.resolve())
         assert not found.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no folders of these names")
+@pytest.mark.parametrize("name", ["aux", "con", "PRN", "nul", "com1", "lpt9.scans", "conin$"])
+def test_the_name_of_a_device_is_refused_on_windows_alone(root, monkeypatch, name):
+    folder = write_classes(root / name, num_patients=4)
+    assert len(find_sources(str(folder)).files) == 8
+    assert access.check_file(folder / "1.png") == folder.resolve() / "1.png"
+    monkeypatch.setattr(access, "_HAS_DEVICES", True)
+    for path in (folder, folder / "1.png", f"{name}\\1.png"):
+        with pytest.raises(AccessError, match="outside of the folders"):
+            access.check_file(path)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +225,10 @@ def test_a_link_never_names_another_computer_even_without_roots(text):
         access.check_text(text)
 
 
-@pytest.mark.parametrize("text", ["/data/polyps", "polyps", r"C:\polyps", "~/polyps", "", "\\x"])
+@pytest.mark.parametrize(
+    "text",
+    ["/data/polyps", "polyps", r"C:\polyps", "~/polyps", "", "\\x", "/?/x", "/???/x", "??/x"],
+)
 def test_a_link_may_name_a_folder_of_this_computer(text):
     access.check_text(text)
 

@@ -1,6 +1,8 @@
 """What a shared demo shows, and that what is off cannot be reached past the pages."""
 
+import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,6 +13,7 @@ from polyp_core.evidence.goals import Goal
 from polyp_core.runs import Run
 from tests.conftest import make_config, write_classes
 from tests.pages.conftest import PAGES, ROOT, hold, read_texts
+from tests.pages.predicting import note_downloads
 
 OFF = {  # what no page of a demo offers
     "Train", "Add to the queue", "Start the study", "Find a learning rate", "Stop", "Cancel",
@@ -112,6 +115,71 @@ def test_a_link_reaches_no_folder_and_no_larger_pictures(open_page, demo_data, n
     assert "folder is left out" in said
     assert "etc" not in app.session_state["folder"] if "folder" in app.session_state else True
     assert "setting model.image_size_px" not in app.session_state
+
+
+def list_cache() -> dict[str, int]:
+    """The files of the cache, with their sizes in bytes."""
+    cache = workspace.get_cache_dir()
+    return {path.name: path.stat().st_size for path in cache.rglob("*") if path.is_file()}
+
+
+def test_what_links_ask_for_does_not_make_the_cache_grow(open_page, owners_run):
+    for name in PAGES:
+        open_page(name, run="own")
+    before = list_cache()
+    assert before  # the measures of the demo images, and which are near-copies
+    for number in range(4):
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        app.run()
+        app.switch_page(PAGES["Data"])
+        asked = {
+            "folder": f"/data/{number}", "data.group_pattern": f"({number}+)", "data.region": "box",
+            "data.region_box": f"0,0,{50 + number},100", "data.seed": str(number),
+            "data.validation_fraction": f"0.{number + 1}", "augmentation.rotation_deg": str(number),
+            "run": f"run-{number}", "image": str(number + 1), "epoch": str(number + 1),
+        }  # fmt: skip
+        for key, value in asked.items():
+            app.query_params[key] = value
+        app.run()
+        assert not app.exception
+        assert app.session_state["setting data.region_box"] == (0, 0, 50 + number, 100)
+    assert list_cache() == before
+
+
+def name_places(run: Run) -> RunConfig:
+    """Have a run's settings name a folder and a file of the server."""
+    values = json.loads(run.path("config.json").read_text())
+    config = make_config(workspace.get_workspace_dir() / "a-secret-folder")
+    model = replace(config.model, backbone_weights="/srv/a-secret-file.h5")
+    values["settings"] = replace(config, model=model).to_dict()
+    run.write_json("config.json", values)
+    return run.read_config()
+
+
+@pytest.mark.parametrize("state", ["finished", "interrupted"])
+def test_the_settings_of_a_run_are_shown_without_the_places_they_name(
+    open_page, owners_run, monkeypatch, state
+):
+    config = name_places(owners_run)
+    owners_run.write_json("status.json", {"state": state, "message": ""})
+    offered = note_downloads(monkeypatch)
+    app = open_page("Train", run="own")
+    assert "secret" not in read_texts(app) + str(offered)
+    given = RunConfig.from_dict(json.loads(str(offered["Download settings"])))
+    assert given.data == replace(config.data, folder="")
+    assert given.model == replace(config.model, backbone_weights="")
+    assert given.training == config.training
+
+
+def test_the_settings_of_a_run_name_their_places_on_one_s_own_computer(
+    open_page, owners_run, monkeypatch
+):
+    config = name_places(owners_run)
+    monkeypatch.setenv("POLYP_DEMO", "0")
+    offered = note_downloads(monkeypatch)
+    app = open_page("Train", run="own")
+    assert RunConfig.from_dict(json.loads(str(offered["Download settings"]))) == config
+    assert "a\\-secret\\-file" in read_texts(app)
 
 
 @pytest.mark.parametrize("run", ["../../etc", "..", "a\0b"])
