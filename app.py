@@ -1,12 +1,15 @@
 """Home: what this is, the state of things, and the next step. Holds nothing a page needs."""
 
+from contextlib import suppress
+
 import numpy as np
 import streamlit as st
 
 import ui
 from polyp_core import words, workspace
-from polyp_core.access import is_demo
+from polyp_core.access import check_file, is_demo
 from polyp_core.decision import read_worth
+from polyp_core.errors import PolypError
 from polyp_core.prediction import draw_overlay
 from polyp_core.runs import Run
 from ui import charts
@@ -32,6 +35,23 @@ def say_accuracy(run: Run) -> str:
     """Such as "84 % (76–90)"."""
     metrics = read_worth(run)
     return words.say_percent(words.get_main_level(metrics)[0]["accuracy"]) if metrics else ""
+
+
+def show_example(run: Run) -> None:
+    """An image that a model was validated on, with its evidence; nothing where there is none."""
+    index = run.read_index()
+    rows = index.select("validation").sort_values("label", ascending=False, kind="stable")
+    if run == workspace.DEMO_RUN:  # which ships without its images
+        paths = ui.list_demo_pictures()[:1]
+    else:
+        paths = [index.folder / path for path in rows["path"][:1]]
+    for path in paths:
+        check_file(path)
+        prediction = ui.open_classifier(run).classify(path)
+        positive = prediction.class_name == run.read_class_names()[1]
+        overlay = draw_overlay(prediction, 0.7, positive=positive)
+        alt = f"An ultrasound image with the evidence for {prediction.class_name} in colour"
+        ui.show_image(crop(overlay), alt)
 
 
 ui.begin_page("Home")
@@ -91,13 +111,8 @@ with cards, st.container(border=True, height="stretch"):
 with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/center_focus_strong: Predict", anchor=False)
     st.write(f"Ready: **{ui.escape(ui.name_run(newest))}**, {say_accuracy(newest)}")
-    demo = ui.list_demo_pictures()
-    if demo:
-        prediction = ui.open_classifier(workspace.DEMO_RUN).classify(demo[0])
-        overlay = draw_overlay(prediction, 0.7)
-        ui.show_image(
-            crop(overlay), "An ultrasound image with the evidence for calcified in colour"
-        )
+    with suppress(PolypError):  # whose images may be gone, or not to be shown here
+        show_example(newest)
     st.space("stretch")
     st.page_link("pages/predict.py", label="Classify an image", icon=":material/arrow_forward:")
 

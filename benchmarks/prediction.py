@@ -7,7 +7,8 @@
 - a thousand files: `classify_files` beside its bound, which decodes the same files and invokes a
   bare LiteRT interpreter on a ready image, in as many threads; and beside other ways to run the
   same network on the files decoded and fitted by our own functions. "Unjudged" is ours without
-  asking whether the images are familiar, which is what the others do.
+  asking whether the images are familiar, which is what the others do. For these, two threads decode
+  and fit ahead of the network, which has threads of its own: more than ours, never fewer.
 
 ONNX Runtime is measured where `--onnx PYTHON` names the interpreter of an environment with
 onnxruntime, tf2onnx and this project's requirements. What is compared takes turns, so that a busy
@@ -65,11 +66,13 @@ print(json.dumps(times))
 """
 _OTHER = """
 import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 import numpy as np
 from polyp_core.images import decode_picture, prepare_picture
 from polyp_core.workspace import DEMO_RUN
-kind, batch, model_path, folder, suffix = sys.argv[1:]
+kind, batch, num_threads, model_path, folder, suffix = sys.argv[1:]
 config = DEMO_RUN.read_config()
 if kind == "keras":
     from polyp_core.models import build_model
@@ -78,16 +81,18 @@ if kind == "keras":
 else:
     import onnxruntime
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
+    options.intra_op_num_threads = int(num_threads)
     session = onnxruntime.InferenceSession(model_path, options)
     name = session.get_inputs()[0].name
     predict = lambda images: session.run(None, {name: images})
 paths, batch = sorted(Path(folder).glob("*" + suffix)), int(batch)
+def load(path):
+    return prepare_picture(decode_picture(path), config.data, config.model)
 def work(paths):
-    for start in range(0, len(paths), batch):
-        images = [prepare_picture(decode_picture(path), config.data, config.model)
-                  for path in paths[start : start + batch]]
-        predict(np.stack(images).astype(np.float32))
+    with ThreadPoolExecutor(int(num_threads)) as pool:
+        images = pool.map(load, paths)
+        while part := list(islice(images, batch)):
+            predict(np.stack(part).astype(np.float32))
 work(paths[: 2 * batch])
 started, worked = time.perf_counter(), time.process_time()
 work(paths)
@@ -208,22 +213,22 @@ def measure_parts(classifier: Classifier, data: bytes) -> np.ndarray:
     """Of each part: s passed, s of this thread's processor. `(7, 2)`."""
     times = [read_clocks()]
 
-    def note(value: object) -> None:
+    def note() -> None:
         times.append(read_clocks())
 
     predictor, model = classifier.predictor, classifier.config.model
     picture = decode_picture(data)
-    note("decoding")
+    note()
     box = find_box(picture, classifier.config.data)
     seen = fit_image(crop_region(picture.pixels, box), model.image_size_px, model.channels)
-    note("fitting")
+    note()
     examined = predictor.examine(seen)
-    note("LiteRT")
+    note()
     if classifier.familiarity is not None and examined.features is not None:
         classifier.familiarity.judge(picture, box, seen, examined.features)
-    note("familiarity")
+    note()
     classifier.classify(data, "a.png")
-    note("whole")
+    note()
     decoding, fitting, litert, familiarity, whole = np.diff(times, axis=0)
     rest = whole - decoding - fitting - litert - familiarity
     return np.stack([decoding, fitting, litert, familiarity, rest, whole,
@@ -240,8 +245,9 @@ def measure_many(folder: Path, suffix: str, options: argparse.Namespace, onnx_mo
     paths = sorted(folder.glob(f"*{suffix}"))
     classifier = load_classifier(DEMO_RUN)
     unjudged = replace(classifier, familiarity=None)
+    interpreters = [make_bare() for _ in range(_NUM_THREADS)]
     ways: dict[str, Callable[[], object]] = {
-        "bound": lambda: work_bare(classifier, paths),
+        "bound": lambda: work_bare(classifier, interpreters, paths),
         "ours": lambda: list(classify_files(classifier, paths, _NUM_THREADS)),
         "ours, unjudged": lambda: list(classify_files(unjudged, paths, _NUM_THREADS)),
     }
@@ -255,7 +261,8 @@ def measure_many(folder: Path, suffix: str, options: argparse.Namespace, onnx_mo
             ways[name]()
             times[name].append((time.perf_counter() - started, time.process_time() - worked))
         for name, (python, kind, batch) in others.items():
-            command = [python, "-c", _OTHER, kind, str(batch), onnx_model, str(folder), suffix]
+            command = [python, "-c", _OTHER, kind, str(batch), str(_NUM_THREADS), onnx_model,
+                       str(folder), suffix]  # fmt: skip
             done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, check=True, text=True,
                                   stderr=subprocess.DEVNULL)  # fmt: skip
             passed, used = json.loads(done.stdout.strip().splitlines()[-1])
@@ -266,24 +273,29 @@ def measure_many(folder: Path, suffix: str, options: argparse.Namespace, onnx_mo
     print(flush=True)
 
 
-def work_bare(classifier: Classifier, paths: list[Path]) -> None:
-    """Decode every file and invoke a bare interpreter on a ready image, in a few threads."""
+def make_bare() -> Interpreter:
+    """An interpreter of the demo model that uses one core."""
+    content = DEMO_RUN.path("serving.tflite").read_bytes()
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def work_bare(classifier: Classifier, interpreters: list[Interpreter], paths: list[Path]) -> None:
+    """Decode every file and invoke a bare interpreter on a ready image, in a thread each."""
     model = classifier.config.model
     ready = fit_image(decode_picture(paths[0]).pixels, model.image_size_px, model.channels)
     image = ready[np.newaxis].astype(np.float32)
-    content = DEMO_RUN.path("serving.tflite").read_bytes()
     rest, taking = iter(paths), threading.Lock()
 
-    def work() -> None:
-        interpreter = Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
+    def work(interpreter: Interpreter) -> None:
         place = interpreter.get_input_details()[0]["index"]
         for path in take(rest, taking):
             decode_picture(path)
             interpreter.set_tensor(place, image)
             interpreter.invoke()
 
-    threads = [threading.Thread(target=work) for _ in range(_NUM_THREADS)]
+    threads = [threading.Thread(target=work, args=(each,)) for each in interpreters]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,6 +7,7 @@ say stands in result.json; without that it has failed. It may be killed at any m
 
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ _BUILDING_BYTES = 8 * 1024 * _MB  # the same with TensorFlow, which takes three 
 _TIMES_WEIGHTS = 12  # that the conversion takes of the weights' own size, for a moment
 _LOOKING_S, _BUILDING_S = 20, 600  # of the processor
 _NUM_COMPARED = 16
+_ARRAY_NAME = re.compile(r"[a-z_]{1,30}(\.[a-z_]{1,30})?")
 
 
 def main(directory: Path) -> int:
@@ -173,8 +175,6 @@ def _take_familiarity(directory: Path, run: "Run", values: dict[str, Any]) -> No
 
     What does not is left out: a run is as good without it.
     """
-    import shutil
-
     import numpy as np
 
     from polyp_core.familiarity import read_familiarity
@@ -184,8 +184,10 @@ def _take_familiarity(directory: Path, run: "Run", values: dict[str, Any]) -> No
     path = directory / "familiarity.npy"
     if not path.is_file():
         return
-    shutil.copyfile(path, run.path("familiarity.npy"))
-    run.write_json("familiarity.json", values | {"model": run.read_serving()["sha256"]})
+    try:
+        _write_familiarity(path, run, values)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError):
+        return
     picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3)).astype(np.uint8)
     try:
         load_classifier(run).classify_picture(Picture(pixels=picture), "noise")
@@ -193,8 +195,45 @@ def _take_familiarity(directory: Path, run: "Run", values: dict[str, Any]) -> No
     except (ValueError, KeyError, IndexError, TypeError, ArithmeticError):
         is_sound = False
     if not is_sound:
-        run.path("familiarity.npy").unlink()
-        run.path("familiarity.json").unlink()
+        for name in ("familiarity.npy", "familiarity.json"):
+            run.path(name).unlink(missing_ok=True)
+
+
+def _write_familiarity(path: Path, run: "Run", values: Mapping[str, Any]) -> None:
+    """Write the numbers anew, and what they are, as `familiarity.write_familiarity` does.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError: If it
+            is anything else.
+    """
+    import hashlib
+    import io
+
+    import numpy as np
+
+    numbers = np.load(path, allow_pickle=False)
+    if numbers.ndim != 1 or numbers.dtype != np.float32 or not np.isfinite(numbers).all():
+        raise ValueError("These are not the numbers that were written.")
+    shapes = {
+        str(name): [int(length) for length in shape] for name, shape in values["shapes"].items()
+    }
+    if not all(_ARRAY_NAME.fullmatch(name) and len(shapes[name]) <= 2 for name in shapes):
+        raise ValueError("These are not the arrays that were written.")
+    file = io.BytesIO()
+    np.save(file, numbers.astype("<f4"), allow_pickle=False)
+    known = {
+        "version": int(values["version"]),
+        "model": run.read_serving()["sha256"],
+        "arrays_sha256": hashlib.sha256(file.getvalue()).hexdigest(),
+        "num_images": int(values["num_images"]),
+        "false_alarms": float(values["false_alarms"]),
+        "limit": float(values["limit"]),
+        "num_patients": int(values["num_patients"]),
+        "is_cautious": bool(values["is_cautious"]),
+        "shapes": shapes,
+    }
+    run.path("familiarity.npy").write_bytes(file.getvalue())
+    run.write_json("familiarity.json", known)
 
 
 def _write_numbers(run: "Run", milestones: Mapping[str, Any], threshold: float) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyp_core.access import check_file, check_files, check_folder
+from polyp_core.archives import is_left_out
 from polyp_core.errors import DatasetError
 from polyp_core.images import SUFFIXES, is_dicom
-from polyp_core.importing import is_left_out
 from polyp_core.manifest import OWN_MANIFEST, SPLIT_NAMES, SourceFile, read_manifest
 from polyp_core.words import say_number, speaks_of_absence
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polyp_core.access import check_writable
+from polyp_core.archives import Member, open_members
 from polyp_core.errors import ModelError, RunError
 from polyp_core.foreign_files import (
     TEXT_FILES,
@@ -40,7 +41,6 @@ from polyp_core.foreign_files.members import (
     select_run,
     take_model,
 )
-from polyp_core.importing import Member, open_members
 from polyp_core.network_size import ROOM_BYTES, check_size, measure_network
 from polyp_core.processes import NAME_PATTERN
 from polyp_core.runs import Run

@@ -12,8 +12,8 @@ from typing import Any
 
 from polyp_core import words
 from polyp_core.answers import guard_formula
+from polyp_core.archives import is_left_out
 from polyp_core.errors import ImageError
-from polyp_core.importing import is_left_out
 from polyp_core.layout import is_image_name
 from polyp_core.prediction import Classifier, FileAnswer, classify_files, load_classifier
 from polyp_core.run_commands import show_progress
@@ -65,10 +65,10 @@ def _predict(options: argparse.Namespace) -> int:
     counts = dict.fromkeys(("classified", "unfamiliar", "failed"), 0)
     try:
         with ExitStack() as closing:
-            # First, so that a place that cannot be written is known before the work is done.
-            table = closing.enter_context(_open_table(options.csv)) if options.csv else None
             classifier = load_classifier(find_run(options.run))
             paths = _list_images(options.path)
+            # Now, so that a place that cannot be written is known before the work is done.
+            table = closing.enter_context(_open_table(options.csv)) if options.csv else None
             writers = [table] if table is not None else []
             if options.json:
                 writers.append(closing.enter_context(_open_json(classifier)))
@@ -80,14 +80,15 @@ def _predict(options: argparse.Namespace) -> int:
             progress = None if is_shown else closing.enter_context(show_progress("Predicting"))
             for number, answers in enumerate(classify_files(classifier, paths), start=1):
                 for answer in answers:
-                    kind = "unfamiliar" if answer.is_refused else "classified"
-                    counts["failed" if answer.error else kind] += 1
                     for write in writers:
                         write(answer)
+                    kind = "unfamiliar" if answer.is_refused else "classified"
+                    counts["failed" if answer.error else kind] += 1
                 if progress is not None:
                     progress(number, len(paths))
     except KeyboardInterrupt:
-        kept = f" What was done stands in {options.csv}.part." if options.csv else ""
+        has_rows = options.csv and any(counts.values())
+        kept = f" What was done stands in {options.csv}.part." if has_rows else ""
         print(f"Interrupted: {_say_counts(counts)} so far.{kept}", file=sys.stderr)
         return _INTERRUPTED
     if options.csv or len(paths) > 1:
@@ -125,29 +126,34 @@ def tabulate_answer(answer: FileAnswer) -> dict[str, Any]:
 
 @contextmanager
 def _open_table(path: Path) -> Iterator[Write]:
-    """Rows go to a file beside it, which takes its place once it is complete."""
+    """Rows go to a file beside it, which takes its place once it is complete.
+
+    What an interrupted command has left in that file stays until there is a row.
+    """
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is a folder, where a CSV file is to be")
-    part, is_begun = path.with_name(f"{path.name}.part"), False
+    part, is_begun, is_old = path.with_name(f"{path.name}.part"), False, True
     try:
         # Line by line, so that all that was done is there whatever ends the process;
         # a name that is no text, which some systems allow, is written with backslashes.
-        with part.open("w", 1, "utf-8", errors="backslashreplace", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
+        with part.open("a", 1, "utf-8", errors="backslashreplace", newline="") as file:
+            writer, is_old = csv.DictWriter(file, COLUMNS), file.tell() > 0
 
             def write(answer: FileAnswer) -> None:
                 nonlocal is_begun
+                if not is_begun:
+                    file.truncate(0)
+                    writer.writeheader()
+                    is_begun = True
                 row = tabulate_answer(answer)
                 yes_no = {True: "yes", False: "no", None: "" if answer.error else "unknown"}
                 row |= {name: yes_no[row[name]] for name in ("sure", "familiar")}
                 writer.writerow({name: guard_formula(value) for name, value in row.items()})
-                is_begun = True
 
             yield write
         os.replace(part, path)
     finally:
-        if not is_begun:  # what was interrupted later is of use
+        if not (is_begun or is_old):  # what was interrupted later is of use
             part.unlink(missing_ok=True)
 
 

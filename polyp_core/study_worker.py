@@ -36,7 +36,6 @@ _WAIT_FOR_LOCK_S = 5.0  # a page that looks whether a worker lives holds it for 
 _LOOK_EVERY_S = 0.2
 _WRITE_EVERY_S = 1.0
 _NUM_COMPARED = 100  # images on which the ensemble is compared with its members
-_NUM_FAMILIAR = 2000  # training images, at most, from which it learns what is usual
 
 # Starts a member. What it gives is asked again and again: None while the member is at work, then
 # what went wrong outside of the run, "" if nothing did.
@@ -300,12 +299,11 @@ def _build_ensemble(study: Study) -> str:
 
 def _keep_familiarity(ensemble: Run, index: Index, pixels: np.ndarray) -> None:
     """What the ensemble judges images by that are not like those its members were trained on."""
-    from polyp_core.familiarity import write_familiarity
+    from polyp_core.familiarity import choose_rows, write_familiarity
     from polyp_core.prediction import load_classifier
 
     predictor = load_classifier(ensemble).predictor
-    trained_on = index.select("train").index.to_numpy()
-    numbers = trained_on[:: -(-len(trained_on) // _NUM_FAMILIAR) or 1]
+    numbers = choose_rows(index)
     examined = [predictor.examine(pixels[number]).features for number in numbers]
     features = [each for each in examined if each is not None]  # members of an earlier version
     if len(features) == len(numbers) > 0:

@@ -19,9 +19,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from polyp_core.archives import Member, open_members
 from polyp_core.errors import DatasetError, ModelError
 from polyp_core.files import write_atomically
-from polyp_core.importing import Member, open_members
 from polyp_core.network_size import ROOM_BYTES, NetworkSize, Shape
 
 MODEL, HASHES = "model.keras", "model.json"

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "words", "access", "config", "presets", "network_size", "dicom",
     "region", "images", "decoding_worker", "safe_decoding", "annotations", "duplicates",
-    "measures", "importing", "manifest", "layout", "scan", "splitting", "dataset", "intake",
-    "recipe", "phantom", "imaging_effects", "augmentation", "metrics", "calibration",
+    "measures", "archives", "importing", "manifest", "layout", "scan", "splitting", "dataset",
+    "intake", "recipe", "phantom", "imaging_effects", "augmentation", "metrics", "calibration",
     "evidence", "audit", "schedules", "runs", "decision", "reviews", "history", "summaries",
     "study", "learning_curve", "workspace", "environment", "doctor", "queueing", "processes",
     "jobs", "study_jobs", "familiarity", "prediction", "answers", "evaluation", "neighbours",

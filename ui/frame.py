@@ -25,15 +25,14 @@ PAGES = (
     ("pages/predict.py", "Predict", ":material/center_focus_strong:"),
 )
 NOTICE = "For research and teaching, not for diagnosis."
-_PRIVACY = (
-    ":material/lock: Nothing leaves this computer: images, models and results stay in its folders."
-)
+_PRIVACY = ":material/lock: Nothing leaves this computer. Models and results stay in its folders."
 _DEMO_PRIVACY = (
     ":material/lock: What you upload goes to the computer that runs this demo, stays in its memory "
     "and is gone when you close the page. Upload no patient's data."
 )
 _DEMO_BANNER = (
-    "**A shared demo.** Look at everything, and try your own images on the predict page. Training "
+    "**A shared demo** of a program with which you train and test a classifier of ultrasound "
+    "images. Look at everything, and try your own images on the predict page. Training "
     "and saving are off, and nothing you do here is kept. On your own computer it does everything: "
     "the project's README says how to start it."
 )

@@ -11,6 +11,7 @@ import streamlit as st
 
 from polyp_core.access import check_text, is_demo, leads_to_network
 from polyp_core.config import SECTIONS, DataConfig, Section
+from polyp_core.config.patterns import check_given_pattern
 from polyp_core.errors import PolypError
 from polyp_core.presets import PRESETS
 from polyp_core.processes import NAME_PATTERN
@@ -28,6 +29,7 @@ MAX_EPOCH = 1000
 _NUMBERS = {"image": 1_000_000, "epoch": MAX_EPOCH}  # the largest of each
 _VIEW = ("view", "size", *_NUMBERS)
 _MAX_LENGTH = 1000
+_PATTERN = "data.group_pattern"
 _WEIGHTS = "model.backbone_weights"  # the one setting besides the folder that is a path
 
 
@@ -117,12 +119,18 @@ def _write(value: object) -> str:
 def _take_settings(texts: dict[str, str]) -> None:
     """Of what is known all together, as some settings fit only so; or else what can be used."""
     given = {key: f"{key}={text[:_MAX_LENGTH]}" for key, text in texts.items() if _is_known(key)}
+    if _PATTERN in given:
+        try:
+            check_given_pattern(given[_PATTERN].partition("=")[2].strip())
+        except PolypError as error:
+            del given[_PATTERN]
+            show_problem(f"The link's {_PATTERN} is left out. {error}")
     weights = given.get(_WEIGHTS, "").partition("=")[2]
     if leads_to_network(weights):
         del given[_WEIGHTS]
         with errors():
             check_text(weights)
-    for key in texts.keys() - given.keys() - {"data.folder", _WEIGHTS}:
+    for key in texts.keys() - given.keys() - {"data.folder", _WEIGHTS, _PATTERN}:
         show_problem(f"The link's '{key[:40]}' is left out: there is no such setting.")
     config, taken = get_base(), list(given)
     try:

@@ -22,6 +22,13 @@ def show_import() -> None:
             "Only its settings and numbers are taken: the network is built anew here, so a file "
             "from a stranger cannot run anything. Its images stay where they are."
         )
+        st.caption(
+            f"A zip may have {st.get_option('server.maxUploadSize')} MB. Needed are `config.json`, "
+            "`serving.json`, `index.csv` and one of `model.weights.h5` and `model.keras`; "
+            "`predictions.csv` (for `metrics.json`), `history.csv`, `decision.json`, "
+            "`features.npy` and `familiarity.*` make it whole. `serving.tflite` is made anew. A "
+            "larger file comes in with `python -m polyp_core import FILE`."
+        )
         number = st.session_state.setdefault(_ROUND, 0)
         file = st.file_uploader("A zip of a run's folder", type="zip", key=f"{_FILE} {number}")
         if file is None:

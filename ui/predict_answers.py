@@ -4,20 +4,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import streamlit as st
 
+from polyp_core.access import is_demo
 from polyp_core.answers import encode_thumbnail
-from polyp_core.errors import ImageError
+from polyp_core.errors import ImageError, RunError
 from polyp_core.familiarity import FALSE_ALARMS
 from polyp_core.intake import Item
 from polyp_core.prediction import Classifier, Prediction
 from polyp_core.runs import Run
-from ui.readers import classify, open_classifier
+from polyp_core.words import say_number
+from ui.readers import classify, get_decoding_time, open_classifier
 
 GROUPS = ("all", "positive", "negative", "unsure", "refused", "unreadable", "differing")
 _SHOW_BAR_FROM = 10  # images
 _SHOW_EVERY_S = 0.15
+# Of waiting for decoders, at a time: a small file may hold a picture that takes seconds.
+_BUDGET_S, _DEMO_BUDGET_S = 120.0, 30.0
+_STOPPED = "predict stopped"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +66,22 @@ def name_item(item: Item) -> str:
 def answer_all(items: Sequence[Item], run: Run, other: Run | None) -> list[Answer]:
     """Ask the model, and a second one, about every image; a bar shows a long asking.
 
+    Where the images take too long to decode it stops, says so, and offers to go on: the answers
+    are then those of the first images.
+
     Raises:
         ModelError: If a model cannot be opened.
     """
-    place, answers, shown_at = st.empty(), [], time.monotonic()
-    for number, item in enumerate(items, start=1):
+    visit = hash((tuple((i.name, i.frame, i.sha256) for i in items), run, other))
+    stopped_visit, most = st.session_state.get(_STOPPED, (visit, len(items)))
+    if stopped_visit != visit:
+        most = len(items)
+    budget_s = _DEMO_BUDGET_S if is_demo() else _BUDGET_S
+    place, answers, shown_at = st.empty(), list[Answer](), time.monotonic()
+    started = get_decoding_time()  # which stands still where an image is known
+    for number, item in enumerate(items[:most], start=1):
+        if get_decoding_time() - started > budget_s:
+            break
         answers.append(_answer(item, run, other))
         now = time.monotonic()
         # What is known already takes no time, and a bar that only flashes disturbs.
@@ -73,7 +90,27 @@ def answer_all(items: Sequence[Item], run: Run, other: Run | None) -> list[Answe
             text = f"Reading and classifying image {number} of {len(items)} …"
             place.progress(number / len(items), text=text)
     place.empty()
+    if len(answers) < len(items):
+        # Kept, so that whatever is clicked next does not begin another round.
+        st.session_state[_STOPPED] = visit, len(answers)
+        _offer_rest(len(items) - len(answers), budget_s)
     return answers
+
+
+def _offer_rest(num_left: int, budget_s: float) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.warning(
+            f"{say_number(num_left, 'image')} {'was' if num_left == 1 else 'were'} not judged: the "
+            f"images before took longer than {budget_s:g} s to decode. Go on with the next ones; "
+            "or drop them in parts, or use the command line: python -m polyp_core predict.",
+            icon=":material/info:",
+        )
+        st.button("Go on", icon=":material/play_arrow:", on_click=_go_on, key="predict go on")
+
+
+def _go_on() -> None:
+    """Have the next run begin a new round; what was judged is known."""
+    st.session_state.pop(_STOPPED, None)
 
 
 def enlarge(answer: Answer, run: Run, other: Run | None) -> Answer:
@@ -86,6 +123,20 @@ def enlarge(answer: Answer, run: Run, other: Run | None) -> Answer:
     second = None if other is None else classify(other, answer.item)
     second = None if isinstance(second, ImageError) else second
     return replace(answer, prediction=whole, other=second)
+
+
+def was_trained_on(run: Run, item: Item) -> bool:
+    """Whether the very file is among a model's training images."""
+    sha256 = str(run.read_serving().get("sha256"))
+    return item.sha256 in _list_training_images(str(run.directory), sha256)
+
+
+@st.cache_data(max_entries=10, show_spinner=False)
+def _list_training_images(directory: str, model_sha256: str) -> frozenset[str]:
+    try:
+        return frozenset(Run(Path(directory)).read_index().select("train")["sha256"])
+    except RunError:
+        return frozenset()
 
 
 def sort_out(answers: Sequence[Answer], class_names: tuple[str, str]) -> dict[str, list[Answer]]:
@@ -127,13 +178,21 @@ def is_differing(answer: Answer) -> bool:
 
 
 def say_unlike(prediction: Prediction) -> str:
-    """How unusual a picture is beside the training images, in one sentence."""
-    p_value = 1.0 if prediction.verdict is None else prediction.verdict.p_value
-    if p_value < 0.01:
-        return "Stranger than more than 99 of 100 training images."
+    """How unusual a refused picture is beside the training images."""
+    verdict = prediction.verdict
+    if verdict is None or verdict.num_known == 0:
+        return "Stranger than the training images."
+    known = f"{verdict.num_known:,}"
+    if verdict.num_beyond:
+        said = f"Stranger than {verdict.num_known - verdict.num_beyond:,} of {known}"
+    else:
+        said = f"Stranger than all {known}"
+    said += " training images it was compared with."
+    if not verdict.is_near:
+        return said
     return (
-        f"Stranger than {int(100 * (1 - p_value))} of 100 training images. That is near the limit: "
-        f"of images that are like them about {100 * FALSE_ALARMS:.0f} in 100 are refused as well."
+        f"{said} That is near the limit: of images that are like them about "
+        f"{100 * FALSE_ALARMS:.0f} in 100 are refused as well."
     )
 
 

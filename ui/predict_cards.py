@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from polyp_core.answers import say_probability
+from polyp_core.answers import say_familiarity, say_level, say_probability
 from polyp_core.prediction import Classifier, Prediction, draw_overlay
 from ui import charts
 from ui.frame import show_problem
@@ -47,13 +47,13 @@ def choose_look(classifier: Classifier, offer: Show | None = None) -> Look:
     }  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         direction = st.segmented_control(
-            "What speaks", _DIRECTIONS, default="answer", key="direction", required=True,
+            "Heat map", _DIRECTIONS, default="answer", key="direction", required=True,
             format_func=lambda name: names[name],
             help="Grad-CAM: the places whose features raise (or lower) the probability. One scale "
             "for all images of a model, so weak evidence looks weak.",
         )  # fmt: skip
         opacity = st.slider(
-            "Overlay", 0, 100, 70, format="%d %%", width=150, key="opacity",
+            "Strength", 0, 100, 70, format="%d %%", width=150, key="opacity",
             help="How strongly the evidence is laid over the picture. Where there is no colour, "
             "there is no evidence.",
         )  # fmt: skip
@@ -151,9 +151,10 @@ def show_words(
         show_heading(prediction, classifier, is_large=is_large)
         if not prediction.is_sure and classifier.band is not None:
             low, high = 100 * classifier.band.low, 100 * classifier.band.high
+            level = say_level(classifier, "image")
             st.caption(
-                f"Between {low:.0f} and {high:.0f} % this model is to give no answer, as set on "
-                "the results page."
+                f"Between {low:.0f} and {high:.0f} %{level and f', {level},'} this model is to "
+                "give no answer, as set on the results page."
             )
 
 
@@ -227,10 +228,9 @@ def _say_region(prediction: Prediction) -> str:
 def _show_familiar(prediction: Prediction) -> None:
     if prediction.verdict is not None:
         st.caption(
-            ":material/check: Like the training images",
+            ":material/check: Not unlike the training images",
             width="content",
-            help=f"{round(100 * prediction.verdict.p_value)} of 100 training images are at least "
-            "as unusual as this one.",
+            help=say_familiarity(prediction),
         )
 
 

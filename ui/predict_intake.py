@@ -84,13 +84,17 @@ def gather_files() -> Files:
 
 
 def take_images(files: Files, group_pattern: str) -> Intake:
-    """Look through the files; what was looked through last is known."""
+    """Look through the files; what was looked through last is known, unless a file had to wait."""
     key = (group_pattern, [_identify(name, file) for name, file in files])
     known: tuple[object, Intake] | None = st.session_state.get(_TAKEN)
-    if known is None or known[0] != key:
-        known = key, _take(files, group_pattern)
-        st.session_state[_TAKEN] = known
-    return known[1]
+    if known is not None and known[0] == key:
+        return known[1]
+    taken = _take(files, group_pattern)
+    if taken.was_busy:
+        st.session_state.pop(_TAKEN, None)
+    else:
+        st.session_state[_TAKEN] = key, taken
+    return taken
 
 
 def show_problems(intake: Intake) -> None:
@@ -138,9 +142,9 @@ def _say_privacy() -> str:
     if is_demo():
         return (
             ":material/lock: This is a shared demo: your images stay in the server's memory for "
-            "this visit, are not written to disk, and are gone when you close the page."
+            "this visit, are not written to disk, and are gone when you leave this page."
         )
     return (
         ":material/lock: Nothing is written to disk or leaves this computer; all is gone when you "
-        "close the page."
+        "leave this page."
     )

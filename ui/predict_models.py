@@ -14,7 +14,7 @@ from ui.readers import name_run, open_classifier
 from ui.words import escape
 
 MODEL, _OTHER, _COMPARES = "model", "predict other model", "predict compares"
-_LINK, _MAX_LENGTH = "predict link", 200
+_LINK, _PROBLEM, _MAX_LENGTH = "predict link", "predict link problem", 200
 
 
 def choose_models() -> tuple[Run, Run | None]:
@@ -22,15 +22,21 @@ def choose_models() -> tuple[Run, Run | None]:
     runs = workspace.list_models(workspace.get_runs_dir())
     _take_handover(runs)
     _take_link(runs)
+    if _PROBLEM in st.session_state:  # until another is chosen: a page is often drawn twice
+        show_problem(st.session_state[_PROBLEM])
     # What was chosen may be deleted since.
     if st.session_state.get(MODEL) not in runs:
         st.session_state[MODEL] = runs[0]
     model_column, worth_column = st.columns([2, 3], gap="medium", vertical_alignment="center")
     with model_column, st.container():
         run = st.selectbox(
-            "Model", runs, format_func=name_run, key=MODEL, persist_state="session"
+            "Model", runs, format_func=name_run, key=MODEL, persist_state="session",
+            on_change=_forget_problem,
         ) or runs[0]  # fmt: skip
-        other = _choose_other([each for each in runs if each != run])
+        names = run.read_class_names()  # with other classes they answer different questions
+        other = _choose_other(
+            [each for each in runs if each != run and each.read_class_names() == names]
+        )
     with worth_column, st.container(gap="xsmall"):
         for each in filter(None, (run, other)):
             _show_worth(each, is_named=other is not None)
@@ -94,13 +100,18 @@ def _take_link(runs: list[Run]) -> None:
         return
     st.session_state[_LINK] = given
     known = {_name(run): run for run in reversed(runs)}
+    _forget_problem()
     if given in known:
         st.session_state[MODEL] = known[given]
     else:
-        show_problem(
+        st.session_state[_PROBLEM] = (
             f"The link's model '{given[:_MAX_LENGTH]}' is not here. Expected a run that is "
             "finished, or 'demo'. Choose another."
         )
+
+
+def _forget_problem() -> None:
+    st.session_state.pop(_PROBLEM, None)
 
 
 def _write_link(run: Run) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from polyp_core.answers import PatientAnswer, say_pooling, say_probability
+from polyp_core.answers import PatientAnswer, say_level, say_pooling, say_probability
 from polyp_core.prediction import Classifier
 from polyp_core.words import make_visible, say_number
 from ui.pictures import get_class_colours
@@ -31,6 +31,8 @@ def show_patients(
     films = {a.item.name for a in answers if a.item.patient == a.item.name}
     with st.container(border=True, gap="xsmall", key="predict patients"):
         st.markdown(f"**{say_number(len(pooled), 'patient')} with several images**")
+        if level := say_level(classifier, "patient"):
+            st.caption(f"The threshold was {level} on the results page.")
         if len(pooled) > _NUM_TOLD:
             _show_table(pooled, classifier)
             return
@@ -81,6 +83,6 @@ def _show_table(pooled: Sequence[PatientAnswer], classifier: Classifier) -> None
                 f"Probability of {make_visible(positive)}", format="%.0f %%", min_value=0,
                 max_value=100, color="gray",
             ),
-            "of": "Rests on the",
+            "of": "Rests on",
         },
     )  # fmt: skip

@@ -7,7 +7,7 @@ import streamlit as st
 
 from polyp_core.runs import Run
 from ui.frame import errors
-from ui.predict_answers import Answer, enlarge, open_both
+from ui.predict_answers import Answer, enlarge, open_both, was_trained_on
 from ui.predict_cards import Look, choose_look, show_card
 from ui.predict_compare import show_pair
 from ui.predict_downloads import offer_all, offer_sheet, pool
@@ -37,12 +37,14 @@ def _show(answers: Sequence[Answer], run: Run, other: Run | None, visit: str) ->
     if not is_alone:
         show_patients(answers, patients, classifier)
         chosen = choose_answers(answers, classifier, names, visit)
-    look, cards = Look(), st.container()
+    look, cards, is_void = Look(), st.container(), all(map(_is_void, answers))
+    if is_void and not is_alone:
+        _say_void(answers)
     if not is_alone:
         controls, cards = cards, st.container()
         with controls:
             look = choose_look(classifier, partial(offer_all, answers, classifier, run))
-    elif not _is_void(answers[0]):  # the answer comes first, and what changes its look then
+    elif not is_void:  # the answer comes first, and what changes its look then
         look = choose_look(classifier)
     for answer in turn_pages(chosen, visit):
         whole = enlarge(answer, run, other)
@@ -52,12 +54,27 @@ def _show(answers: Sequence[Answer], run: Run, other: Run | None, visit: str) ->
                 show_pair(whole, (classifier, second), names, look, offer)
             else:
                 show_card(whole, classifier, look, offer, is_alone=is_alone)
+            if any(was_trained_on(each, answer.item) for each in (run, other) if each):
+                st.caption(
+                    ":material/school: The model was trained on this very image, so its answer "
+                    "says nothing of how good it is on others."
+                )
 
 
 def _is_void(answer: Answer) -> bool:
     """Whether there is no evidence to be looked at."""
     both = (answer.prediction, answer.other)
     return all(prediction is None or prediction.is_refused for prediction in both)
+
+
+def _say_void(answers: Sequence[Answer]) -> None:
+    """What follows when not one of several images gets an answer."""
+    if any(answer.prediction is not None for answer in answers):
+        st.info(
+            "This model gives no answer to any of these images: it knows only images like those "
+            "that it was trained on. Choose another model, or train one on images like yours.",
+            icon=":material/school:",
+        )
 
 
 def find_visit(answers: Sequence[Answer], run: Run, other: Run | None) -> str:

@@ -11,7 +11,7 @@ from ui.pictures import encode_png, shrink
 from ui.predict_models import MODEL
 
 STRANGER = "landscape.png"
-_TRIES, _THUMBNAIL_PX = "predict samples", 320
+_TRIES, _BEFORE, _THUMBNAIL_PX = "predict samples", "predict model before", 320
 _NUM_EACH = 2  # patients of each class
 
 
@@ -21,13 +21,15 @@ def tries_samples() -> bool:
 
 
 def forget_samples() -> None:
-    """Put the images that ship aside."""
+    """Put the images that ship aside, and take back the model that was chosen before."""
     st.session_state[_TRIES] = False
+    if _BEFORE in st.session_state:
+        st.session_state[MODEL] = st.session_state.pop(_BEFORE)
 
 
 @st.cache_data(show_spinner=False)
 def draw_samples() -> list[tuple[str, bytes]]:
-    """Names and PNGs: four images that the demo model has not seen, and a landscape.
+    """Names and PNGs: four images that the demo model was not trained on, and a landscape.
 
     They are drawn anew and not read, so nothing is written for them.
     """
@@ -67,8 +69,8 @@ def show_empty() -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button("Try these five", icon=":material/play_arrow:", type="primary", on_click=_try)
             st.caption(
-                "No image at hand? Four are drawn by a computer and new to the demo model; the "
-                "fifth is no ultrasound image.",
+                "No image at hand? Four are drawn by a computer, and the demo model was not "
+                "trained on them; the fifth is no ultrasound image.",
                 width="content",
             )
 
@@ -89,6 +91,8 @@ def _fit_thumbnail(data: bytes) -> bytes:
 
 def _try() -> None:
     """With the model that they were drawn for; any other would rightly call them strangers."""
+    if MODEL in st.session_state:
+        st.session_state[_BEFORE] = st.session_state[MODEL]
     st.session_state[_TRIES], st.session_state[MODEL] = True, DEMO_RUN
 
 

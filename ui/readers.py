@@ -30,6 +30,7 @@ from polyp_core.words import make_visible
 _SHOW_EVERY_S = 0.2
 _NUM_KNOWN = 8
 _LARGE_PX, _SMALL_PX = 900, 96  # longer side of a picture on a card, and in a table
+_DECODING_S = "seconds of decoding"
 _sharing = threading.Lock()
 State = tuple[DataConfig, int]  # how a folder is read, and its files
 Known = TypeVar("Known")
@@ -197,6 +198,12 @@ def classify(run: Run, item: Item, *, is_small: bool = False) -> Prediction | Im
     return replace(result, **open_classifier(run).decide(result.probability))
 
 
+def get_decoding_time() -> float:
+    """How long this visit has waited for the decoders so far, in seconds."""
+    seconds: float = st.session_state.get(_DECODING_S, 0.0)
+    return seconds
+
+
 # Of both, underscored arguments play no part in the key: the sha256 says what the bytes are.
 @st.cache_data(max_entries=5000, max_size="100MB", show_spinner=False, scope="session")
 def _classify_small(
@@ -210,12 +217,15 @@ def _classify_small(
 def _classify(
     directory: str, model_sha256: str, sha256: str, frame: int, name: str, _data: bytes
 ) -> Prediction | str:
+    started = time.monotonic()
     try:
         picture = decode_safely(_data, name, frame)
     except BusyError:
         raise
     except ImageError as error:
         return str(error)
+    finally:
+        st.session_state[_DECODING_S] = get_decoding_time() + time.monotonic() - started
     prediction = _load_classifier(directory, model_sha256).classify_picture(picture, name, frame)
     return shrink_prediction(prediction, _LARGE_PX)
 

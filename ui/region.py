@@ -1,17 +1,17 @@
 """The region of interest on the screen: what part of each picture is used."""
 
-import cv2
-import numpy as np
 import streamlit as st
 
+from polyp_core.answers import outline_region as outline
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index
 from polyp_core.images import find_box
-from polyp_core.region import Box
 from ui import charts
 from ui.frame import errors
 from ui.pictures import is_dark, show_row, shrink
 from ui.readers import read_row
+
+__all__ = ["outline", "show_region"]
 
 _MODES = {"off": "Off", "automatic": "Automatic", "box": "A box"}
 _NUM_EXAMPLES = 8
@@ -115,19 +115,3 @@ def _show_examples(index: Index, config: DataConfig) -> None:
         f"Examples from the whole data set; {kept} of the area is kept. Training, testing and "
         "prediction will use the same part."
     )
-
-
-def outline(pixels: np.ndarray, box: Box) -> np.ndarray:
-    """A picture with its region outlined and the rest darkened, `(height, width, 3)` uint8."""
-    height_px, width_px = pixels.shape[:2]
-    shown = np.array(np.broadcast_to(pixels, (height_px, width_px, 3)))
-    left, top, right, bottom = box
-    if box == (0, 0, width_px, height_px):
-        return shown
-    inside = shown[top:bottom, left:right].copy()
-    shown //= 3
-    shown[top:bottom, left:right] = inside
-    line_px = max(1, round(max(shown.shape) / 150))
-    colour = (47, 168, 152)
-    cv2.rectangle(shown, (left, top), (right - 1, bottom - 1), colour, line_px)
-    return shown

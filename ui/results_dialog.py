@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core.access import is_demo
+from polyp_core.answers import say_probability
 from polyp_core.errors import PolypError
 from polyp_core.metrics import pool_patients
 from polyp_core.reviews import MAX_NOTE, Key, Review, change_review, read_reviews
@@ -26,19 +27,7 @@ from ui.words import escape
 
 _OPEN, _PLACE, _OPACITY = "results open", "results place", "results opacity"
 _PROBLEM = "results mark problem"
-_NEAR = 0.01  # so near to the threshold a percentage gets a decimal
 _HIGH_PX = 440  # the large pictures, so that all fits on the screen
-
-
-def say_probability(probability: float, threshold: float) -> str:
-    """Percent, never 0 or 100; with a decimal where it could be mistaken for the threshold."""
-    if probability > 0.99:
-        said = "over 99"
-    elif probability < 0.01:
-        said = "under 1"
-    else:
-        said = f"{100 * probability:.{int(abs(probability - threshold) < _NEAR)}f}"
-    return f"{said}\N{NO-BREAK SPACE}%"
 
 
 def name_image(path: str, frame: int) -> str:

@@ -7,9 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import words
+from polyp_core.answers import say_probability
 from polyp_core.evidence.pairs import Matched
 from ui.downloads import write_csv
-from ui.results_dialog import name_image, say_class, say_probability
+from ui.results_dialog import name_image, say_class
 from ui.results_picture import Row, Shown, draw_images
 from ui.results_source import Judged
 from ui.words import escape

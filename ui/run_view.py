@@ -221,7 +221,8 @@ def _show_outcome(
 
 def _say_calibration(calibration: dict[str, Any]) -> str:
     loss, temperature = calibration["log_loss"], calibration["temperature"]
-    if abs(temperature - 1) < 0.02:
+    is_same = f"{loss['before']:.3f}" == f"{loss['after']:.3f}"
+    if abs(temperature - 1) < 0.02 or is_same:
         return "The network was as sure of itself as its validation bears out."
     sure = "too sure" if temperature > 1 else "not sure enough"
     return (

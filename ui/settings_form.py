@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
 from polyp_core import jobs, words, workspace
 from polyp_core.access import check_text
 from polyp_core.config import RunConfig
+from polyp_core.config.patterns import check_given_pattern
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
 from polyp_core.presets import PRESETS, Preset
@@ -199,9 +201,23 @@ def _read_settings(name: str, content: bytes) -> RunConfig:
             f"'{name}' holds no settings. Expected JSON, as saved here. Choose another."
         ) from error
     is_run = isinstance(values, dict) and "settings" in values  # a run's config.json
-    config = RunConfig.from_dict(values["settings"] if is_run else values)
+    config = RunConfig.from_dict(_leave_out_pattern(values["settings"] if is_run else values))
     check_text(config.model.backbone_weights)  # a file may come from anybody, as a link may
     return replace(config, data=replace(config.data, folder=""))
+
+
+def _leave_out_pattern(values: object) -> Any:  # noqa: ANN401 - which the settings check
+    """The settings of a file without a patient pattern that could take for ever; that is said."""
+    data = values.get("data") if isinstance(values, dict) else None
+    pattern = data.get("group_pattern") if isinstance(data, dict) else None
+    if not isinstance(values, dict) or not isinstance(data, dict) or not isinstance(pattern, str):
+        return values
+    try:
+        check_given_pattern(pattern)
+    except ConfigError as error:
+        show_problem(f"The file's data.group_pattern is left out. {error}")
+        return values | {"data": data | {"group_pattern": ""}}
+    return values
 
 
 def _show_start(draft: RunConfig, index: Index, problem: str, *, is_busy: bool) -> None:

@@ -130,6 +130,10 @@ def open_bundle(scratch: Path) -> Callable[[bytes], None]:
         foreign = translate_files(whole | given)
         written = json.loads(foreign.texts["config.json"])
         assert RunConfig.from_dict(written["settings"]) == foreign.config
+        # All of it can be written to files, which half a character cannot.
+        plan = [foreign.serving, foreign.decision, foreign.familiarity, foreign.milestones]
+        shown = [foreign.title, foreign.note, *foreign.class_names]
+        json.dumps([plan, shown], ensure_ascii=False).encode()
         # What was written is what would be taken over if it came from elsewhere again.
         texts = {name: text.encode() for name, text in foreign.texts.items()}
         assert translate_files(whole | texts).texts["index.csv"] == foreign.texts["index.csv"]

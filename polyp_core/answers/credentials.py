@@ -54,6 +54,8 @@ def _say_training(run: Run) -> str:
         return ""
     images = index.select("train")
     said = f"Trained on {say_number(len(images), 'image')}"
-    if index.has_groups:
-        said += f" of {say_number(int(images['group'].nunique()), 'patient')}"
+    # A file that stands for itself (such as a film for its frames) is no patient known.
+    patients = images["group"][images["group"] != images["path"]]
+    if index.has_groups and len(patients):
+        said += f" of {say_number(int(patients.nunique()), 'patient')}"
     return f"{said}."

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from polyp_core.answers.wording import say_probability, say_share
+from polyp_core.answers.wording import say_probability, say_threshold
 from polyp_core.prediction import Classifier
 
 COLOURS = ("#0072B2", "#E69F00")  # of the negative and the positive class, safe for colour-blind
@@ -17,7 +17,7 @@ def draw_bar(probability: float, classifier: Classifier) -> str:
     """From 0 to 100 %: the two sides of the threshold, the band, and a mark at the probability."""
     threshold = classifier.threshold
     cut, place = _place(threshold), _place(probability)
-    said = say_probability(probability, threshold)
+    said, cut_said = say_probability(probability, threshold), say_threshold(threshold, probability)
     parts = [
         f'<rect x="{_EDGE}" y="22" width="{cut - _EDGE:.1f}" height="14" fill="{_PALE[0]}"/>',
         f'<rect x="{cut:.1f}" y="22" width="{_WIDTH - _EDGE - cut:.1f}" height="14" '
@@ -27,7 +27,7 @@ def draw_bar(probability: float, classifier: Classifier) -> str:
         'stroke-dasharray="3 2"/>',
         f'<rect x="{place - 2:.1f}" y="18" width="4" height="22" rx="1" fill="{_INK}"/>',
         _write(probability, 13, said, f'font-weight="650" fill="{_INK}"'),
-        _write(threshold, 53, f"{say_share(threshold)} decides", f'fill="{_MUTED}"'),
+        _write(threshold, 53, f"{cut_said} decides", f'fill="{_MUTED}"'),
     ]
     for end, name in ((0.0, "0"), (1.0, "100")):
         if abs(end - threshold) > 0.15:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyp_core.prediction import Classifier, Prediction
-from polyp_core.words import say_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ def say_pooling(answer: PatientAnswer) -> str:
     num_used = answer.num_images - answer.num_refused
     if num_used == 0:
         return f"all {answer.num_images} images are unlike the training images"
-    said = f"mean of {say_number(num_used, 'image')}"
+    said = "one image alone" if num_used == 1 else f"mean of {num_used} images"
     if answer.num_refused:
         said += f"; {answer.num_refused} left out as unlike the training images"
     return said

@@ -11,7 +11,7 @@ from polyp_core.answers.drawing import COLOURS, draw_bar, draw_ramp
 from polyp_core.answers.pictures import encode_picture, outline_region, shrink_prediction
 from polyp_core.answers.pooling import PatientAnswer, say_pooling
 from polyp_core.answers.style import POLICY, STYLE
-from polyp_core.answers.wording import say_familiarity, say_probability, word_answer
+from polyp_core.answers.wording import say_familiarity, say_level, say_probability, word_answer
 from polyp_core.intake import Item
 from polyp_core.prediction import Classifier, Prediction, draw_overlay
 from polyp_core.words import make_visible
@@ -110,7 +110,7 @@ def _write_answer(
     is_positive = prediction.probability >= classifier.threshold
     colour = COLOURS[int(is_positive)] if has_class else "#8a9097"
     said = f"<p>{_escape(' '.join(wording.sentences))}</p>"
-    if patient is not None:
+    if patient is not None and not prediction.is_refused:  # whose other images say nothing of it
         said += f"<p>{_say_patient(patient, classifier)}</p>"
     return (
         f'<section class="answer" style="border-left-color:{colour}">'
@@ -124,9 +124,11 @@ def _say_patient(patient: PatientAnswer, classifier: Classifier) -> str:
         return f"All images of this patient together: no answer ({pooling})."
     answer = patient.class_name if patient.is_sure else "not sure, show them to a person"
     said = say_probability(patient.probability, classifier.threshold)
+    level = say_level(classifier, "patient")
+    doubt = f" The threshold was {level}." if level else ""
     return (
         f"All images of this patient together: <strong>{_escape(answer)}</strong>, probability of "
-        f"{_escape(classifier.class_names[1])} {said} ({pooling})."
+        f"{_escape(classifier.class_names[1])} {said} ({pooling}).{doubt}"
     )
 
 

@@ -1,5 +1,6 @@
 """One row a picture, and a CSV that a spreadsheet can open without harm."""
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -9,8 +10,10 @@ from polyp_core.errors import PolypError
 from polyp_core.intake import Item
 from polyp_core.prediction import Classifier, Prediction
 
-# What spreadsheets take for the start of a formula; the wide ones in East Asian settings.
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# What spreadsheets take for the start of a formula; the wide ones in East Asian settings. Where the
+# settings are German, say, a cell ends at each ";", quotes or not, and then a line does as well.
+_FORMULA = re.compile(r"""(^|[;\t\n])(?=[ "]*[=+\-@\uff1d\uff0b\uff0d\uff20])""")
+_BLANKS = ("\t", "\r", "\n")
 Subject = Item | tuple[str, int, str]  # a picture, or its file, frame and patient
 Result = Prediction | PolypError
 
@@ -40,12 +43,16 @@ def write_csv(table: pd.DataFrame) -> str:
 
 
 def guard_formula(value: object) -> object:
-    """A value for a cell of a CSV: text that would start a formula gets an apostrophe before it."""
+    """A value for a cell of a CSV: what would start a formula gets an apostrophe before it.
+
+    So does what would start one where the file is split at ";" or at tabs.
+    """
     if not isinstance(value, str):
         return value
     # A lone carriage return is not put in quotes, and would begin a row with a formula in it.
     text = value.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{text}" if value.startswith(_FORMULAS) else text
+    text = _FORMULA.sub(r"\1'", text)
+    return f"'{text}" if value.startswith(_BLANKS) else text
 
 
 def _describe(subject: Subject, result: Result, classifier: Classifier) -> list[object]:

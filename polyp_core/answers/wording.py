@@ -2,9 +2,13 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from polyp_core.prediction import Classifier, Prediction
 
 _NEAR = 0.01  # to the threshold: a decimal more
+_MAX_DECIMALS = 12  # a probability has no more
+_LEVELS = {"image": "single images", "patient": "patients"}
 
 
 class Wording(NamedTuple):
@@ -20,19 +24,57 @@ class Wording(NamedTuple):
 
 
 def say_probability(probability: float, threshold: float) -> str:
-    """Percent, never 0 or 100; with a decimal where it could be mistaken for the threshold."""
+    """Percent, never 0 or 100; with decimals where it could be mistaken for the threshold."""
     if probability > 0.99:
         said = "over 99"
     elif probability < 0.01:
         said = "under 1"
     else:
-        said = f"{100 * probability:.{int(abs(probability - threshold) < _NEAR)}f}"
+        said = f"{100 * probability:.{_count_decimals(probability, threshold)}f}"
     return f"{said}\N{NO-BREAK SPACE}%"
 
 
-def say_share(share: float) -> str:
-    """Such as "50 %" or "37.5 %"."""
-    return f"{100 * share:.3g}\N{NO-BREAK SPACE}%"
+def say_share(share: float, num_decimals: int = 0) -> str:
+    """Such as "50 %" or "37.5 %"; 0 and 100 only where it is just that.
+
+    Args:
+        share: In [0, 1].
+        num_decimals: At least so many are taken into account.
+    """
+    percent = 100 * share
+    for digits in range(3, 3 + _MAX_DECIMALS):
+        said = np.format_float_positional(percent, digits, fractional=False, trim="-")
+        if float(said) < 100 or share == 1:
+            break
+    if num_decimals > len(said.partition(".")[2]):
+        said = np.format_float_positional(percent, num_decimals, trim="-")
+    return f"{said}\N{NO-BREAK SPACE}%"
+
+
+def say_threshold(threshold: float, probability: float) -> str:
+    """As `say_share`, beside a probability: with the decimals that tell them apart."""
+    return say_share(threshold, _count_decimals(probability, threshold))
+
+
+def say_level(classifier: Classifier, judged: str) -> str:
+    """Such as "chosen for patients"; "" where threshold and band suit what is judged.
+
+    Args:
+        classifier: Whose threshold and band hold.
+        judged: "image" or "patient".
+    """
+    is_other = classifier.level not in ("", judged)
+    return f"chosen for {_LEVELS[classifier.level]}" if is_other else ""
+
+
+def _count_decimals(probability: float, threshold: float) -> int:
+    """None far from the threshold; near it as many as tell both apart."""
+    if abs(probability - threshold) >= _NEAR:
+        return 0
+    for decimals in range(1, _MAX_DECIMALS + 1):
+        if f"{100 * probability:.{decimals}f}" != f"{100 * threshold:.{decimals}f}":
+            return decimals
+    return 1
 
 
 def word_answer(prediction: Prediction, classifier: Classifier) -> Wording:
@@ -45,32 +87,36 @@ def word_answer(prediction: Prediction, classifier: Classifier) -> Wording:
     if not prediction.is_sure:
         return Wording("Not sure", (number, f"{say_band(classifier)} Show it to a person."))
     side = "at or above" if prediction.probability >= classifier.threshold else "below"
-    decided = f"That is {side} the threshold of {say_share(classifier.threshold)}."
+    threshold = say_threshold(classifier.threshold, prediction.probability)
+    level = say_level(classifier, "image")
+    decided = f"That is {side} the threshold of {threshold}{level and f', {level}'}."
     headline = prediction.class_name[:1].upper() + prediction.class_name[1:]
     return Wording(headline, (number, decided))
 
 
 def say_band(classifier: Classifier) -> str:
-    """Where no answer is to be given; "" where one always is."""
+    """Where no answer is to be given for an image; "" where one always is."""
     if classifier.band is None or classifier.band.low == classifier.band.high:
         return ""
     low, high = say_share(classifier.band.low), say_share(classifier.band.high)
-    return f"From {low} to {high} this model is to give no answer."
+    level = say_level(classifier, "image")
+    return f"From {low} to {high}{level and f', {level},'} this model is to give no answer."
 
 
 def say_familiarity(prediction: Prediction) -> str:
-    """Whether the picture is like the training images, in one sentence."""
+    """That the picture is like the training images, in one sentence; it is no refused one."""
     verdict = prediction.verdict
     if verdict is None:
         return (
             "Whether the image is like the training images was not checked: this model keeps no "
             "record of them."
         )
-    if verdict.is_stranger:
-        return _say_refusal(prediction)
-    return (
-        f"Like the training images: {_say_part(verdict.p_value)} of them are at least as unusual."
-    )
+    if verdict.num_known == 0:
+        return "Not unlike the training images."
+    if verdict.num_beyond == 0:  # too few to know how far beyond them is unlike them
+        return f"Not clearly unlike the {verdict.num_known:,} training images, but beyond them all."
+    part = _say_part(verdict.num_beyond / verdict.num_known)
+    return f"Not unlike the training images: {part} of them are at least as unusual."
 
 
 def _say_refusal(prediction: Prediction) -> str:

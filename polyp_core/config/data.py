@@ -1,8 +1,8 @@
 """Settings of the images."""
 
-import re
 from dataclasses import dataclass
 
+from polyp_core.config.patterns import compile_pattern
 from polyp_core.config.settings import check_settings, setting
 from polyp_core.errors import ConfigError
 
@@ -56,14 +56,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "data")
-        try:
-            re.compile(self.group_pattern)
-        except re.error as error:
-            raise ConfigError(
-                f"The patient pattern is not a regular expression: {error}. Expected something "
-                r"like ^(\d+)_ for files named 1534_2.jpg. Correct data.group_pattern. "
-                f"Received: group_pattern={self.group_pattern!r}"
-            ) from error
+        compile_pattern(self.group_pattern)
         box = self.region_box
         if len(box) != 4 or not (0 <= box[0] < box[2] <= 100 and 0 <= box[1] < box[3] <= 100):
             raise ConfigError(

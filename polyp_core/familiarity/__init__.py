@@ -6,16 +6,25 @@
     judging        a run → `Familiarity`, kept in familiarity.json and familiarity.npy
 
 An image is a stranger if its largest distance is one that at most 5 % of the training images
-have, each of them judged by a fit that knows nothing of its patient. So of new images of the same
-kind about 5 % are called strangers too.
+have, each of them judged by a fit made without the images of its patient. Of new images of the same
+kind about 5 % are to be called strangers too. No proof holds for that: the images of a patient are
+alike, and the network whose features are measured was trained on every one of these patients.
 """
 
 from polyp_core.familiarity.judging import (
     FALSE_ALARMS,
     Familiarity,
     Verdict,
+    choose_rows,
     read_familiarity,
     write_familiarity,
 )
 
-__all__ = ["FALSE_ALARMS", "Familiarity", "Verdict", "read_familiarity", "write_familiarity"]
+__all__ = [
+    "FALSE_ALARMS",
+    "Familiarity",
+    "Verdict",
+    "choose_rows",
+    "read_familiarity",
+    "write_familiarity",
+]

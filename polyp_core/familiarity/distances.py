@@ -29,6 +29,7 @@ _SHRINKAGE = 0.1  # of each axis's variance towards the mean of all
 _RIDGE = 0.5
 _COLOUR_FLOOR = 0.002  # a share of coloured pixels below which all are alike
 _TAIL = 0.8  # where the tail begins whose mean excess is the unit of a distance
+_ROUNDING = 1e-10  # of the largest sum of squares: less is none
 _LEAST_UNIT = {"colour": 0.5, "blocks": 0.1}  # where no training image has any
 _OTHER_LEAST_UNIT = 0.02
 
@@ -69,6 +70,8 @@ def measure_distances(arrays: Arrays, measured: Measured) -> np.ndarray:
 
 def cross_fit(measured: Measured, copies: Measured, groups: np.ndarray) -> np.ndarray:
     """The distances of training images, each from a fit without its patient, `(n, 9)`.
+
+    Only this fit is made without the patient; the network that gives the features knew all.
 
     Args:
         measured: Of n images.
@@ -115,18 +118,45 @@ def _fit_cloud(rows: np.ndarray, least_scale: float) -> dict[str, np.ndarray]:
     scale = np.maximum(rows.std(axis=0, dtype=np.float64), least_scale)
     num_rows, num_columns = rows.shape
     num_axes = max(1, min(_MAX_AXES, num_rows // 8, num_columns - 1))
-    standard = (rows - mean) / scale
-    variances, axes = np.linalg.eigh(standard.T @ standard / max(1, num_rows - 1))
-    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
+    standard, half = (rows - mean) / scale, num_rows // 2
+    if np.array_equal(rows[:half], rows[half:]):  # features of copies are those of the images
+        standard = math.sqrt(2) * standard[:half]
+    variances, axes = _find_axes(standard, num_axes)
+    variances /= max(1, num_rows - 1)
     average = variances.sum() / num_columns + 1e-9
     others = variances[num_axes:].sum() / max(1, num_columns - num_axes)
     return {
         "mean": mean,
         "scale": scale,
-        "axes": axes[:, :num_axes],
+        "axes": axes,
         "weight": 1 / ((1 - _SHRINKAGE) * variances[:num_axes] + _SHRINKAGE * average),
         "rest": np.array([1 / ((1 - _SHRINKAGE) * others + _SHRINKAGE * average)]),
     }
+
+
+def _find_axes(rows: np.ndarray, num_axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Along which axes rows vary the most.
+
+    The smaller of the products of rows and of columns is taken apart: an ensemble has thousands of
+    columns, and the time grows with the third power.
+
+    Args:
+        rows: `(n, d)` float64, with a mean of 0.
+        num_axes: How many axes are wanted.
+
+    Returns:
+        The sums of squares, `(min(n, d),)`, the largest first, and the axes `(d, num_axes)`; an
+        axis along which nothing varies may be 0.
+    """
+    if len(rows) >= rows.shape[1]:
+        sums, axes = np.linalg.eigh(rows.T @ rows)
+        return np.maximum(sums[::-1], 0), axes[:, ::-1][:, :num_axes]
+    sums, places = np.linalg.eigh(rows @ rows.T)
+    sums = np.maximum(sums[::-1], 0)
+    axes = rows.T @ places[:, ::-1][:, :num_axes]
+    lengths = np.linalg.norm(axes, axis=0)
+    varies = sums[:num_axes] > _ROUNDING * sums[0]
+    return sums, axes * np.divide(1, lengths, out=np.zeros_like(lengths), where=varies)
 
 
 def _measure_cloud(arrays: Arrays, name: str, rows: np.ndarray) -> np.ndarray:

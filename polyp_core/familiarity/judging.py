@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +15,7 @@ import pandas as pd
 
 from polyp_core.dataset import Index
 from polyp_core.environment import count_threads
-from polyp_core.errors import ImageError
+from polyp_core.errors import PolypError
 from polyp_core.familiarity.distances import (
     cross_fit,
     find_levels,
@@ -34,18 +36,22 @@ from polyp_core.images import Picture, decode_pictures, find_box, read_file
 from polyp_core.region import Box
 from polyp_core.runs import Run
 
-FALSE_ALARMS = 0.05  # the part of familiar images that is refused
+FALSE_ALARMS = 0.05  # the part of familiar images that is to be refused
 _FILE, _ARRAYS_FILE = "familiarity.json", "familiarity.npy"
 _VERSION = 1  # of what is measured
 _MAX_IMAGES = 2000
+_USUAL = 0.85  # of the training images; only among these is a scan usual once it is turned back
 _LEAST_IMAGES, _LEAST_PATIENTS = 16, 10  # with fewer one in six of the familiar was refused
 _MANY_IMAGES, _MANY_PATIENTS = 40, 20  # with fewer the rate cannot be found, see `_find_limit`
 _MOST_LIMIT = 1e6  # decades, far above any
+_NEAR = 0.3  # decades above the limit: of the familiar images above it about half are
 _MARGIN = 1.0  # decades beyond all training images: 2 to 6 % were refused of 10 to 16 patients
 _DAMAGES = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError),
     ArithmeticError,
 )
+_FAILURES = (PolypError, OSError, ValueError, np.linalg.LinAlgError, MemoryError)  # of learning
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +64,18 @@ class Verdict:
         is_stranger: It is more unusual than the allowed rate of false alarms lets pass.
         reasons: Plain phrases, the most telling first, such as "it is smoother than the training
             images"; empty if it is no stranger.
+        num_beyond: How many training images are at least as unusual, without the image itself.
+        num_known: How many training images it was compared with; 0 if that is not known.
+        is_near: It is a stranger, but close to the limit. Never where the limit lies far beyond
+            all training images, since there were too few of them.
     """
 
     p_value: float
     is_stranger: bool
     reasons: tuple[str, ...] = ()
+    num_beyond: int = 0
+    num_known: int = 0
+    is_near: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +114,21 @@ class Familiarity:
         return Verdict(
             p_value=(1 + num_beyond) / (1 + len(self.usual)),
             is_stranger=is_stranger,
-            reasons=find_reasons(self.arrays, measured, levels, self.limit) if is_stranger else (),
+            reasons=self._find_reasons(measured, levels) if is_stranger else (),
+            num_beyond=num_beyond,
+            num_known=len(self.usual),
+            is_near=is_stranger and level <= self.limit + _NEAR and not self.is_cautious,
         )
+
+    def _find_reasons(self, measured: Measured, levels: np.ndarray) -> tuple[str, ...]:
+        usual = min(self.limit, float(np.quantile(self.usual, _USUAL)))
+        return find_reasons(self.arrays, measured, levels, self.limit, usual)
+
+
+def choose_rows(index: Index) -> np.ndarray:
+    """Rows of the index that are learned from, `(n,)`: those of training, 2,000 at most, evenly."""
+    numbers = index.select("train").index.to_numpy()
+    return np.asarray(numbers[_take_evenly(len(numbers), _MAX_IMAGES)])
 
 
 def write_familiarity(
@@ -110,8 +136,9 @@ def write_familiarity(
 ) -> None:
     """Measure a run's training images and keep what is needed to judge others.
 
-    Of more than 2,000 images that many are taken, evenly. Nothing is kept where there are too few
-    images or patients, a file can no longer be read, or the model gives no features.
+    Those of `choose_rows`. Nothing is kept where there are too few images or patients, a file can
+    no longer be read or has fewer frames, or the model gives no features or such as are no numbers:
+    the run is as good without it.
 
     Args:
         run: With a serving model.
@@ -119,20 +146,31 @@ def write_familiarity(
         images: `(n, size, size, channels)` uint8 of the whole index, as the network sees them.
         features: `(n, d)` float32; those of features.npy if None.
     """
+    try:
+        _remove(run)
+        _learn(run, index, images, run.read_features() if features is None else features)
+    except _FAILURES as error:
+        _log.warning("What is usual was not learned for %s: %s", run.name, error, exc_info=True)
+        with suppress(OSError):
+            _remove(run)
+
+
+def _remove(run: Run) -> None:
     for name in (_FILE, _ARRAYS_FILE):
         run.path(name).unlink(missing_ok=True)
-    features = run.read_features() if features is None else features
-    rows = index.select("train")
-    rows = rows.iloc[_take_evenly(len(rows), _MAX_IMAGES)]
+
+
+def _learn(run: Run, index: Index, images: np.ndarray, features: np.ndarray | None) -> None:
+    """Measure, fit and write; the files are of one write, or the caller removes them."""
+    rows = index.images.loc[choose_rows(index)]
     groups = np.where(rows["group"] == "", "of its own " + rows.index.astype(str), rows["group"])
     num_patients = len(np.unique(groups))
     is_enough = len(rows) >= _LEAST_IMAGES and num_patients >= _LEAST_PATIENTS
     if features is None or len(features) != len(index.images) or not is_enough:
         return
-    try:
-        measured, copies = _measure_files(run, index, rows, images, features)
-    except (ImageError, OSError):
-        return  # the run is as good without it
+    measured, copies = _measure_files(run, index, rows, images, features)
+    if not np.isfinite(measured.features).all():
+        raise ValueError("The features of the training images hold numbers that are none.")
     distances = cross_fit(measured, copies, groups)
     arrays = fit_distances(join_measured(measured, copies)) | find_units(distances)
     arrays["usual_colour"] = np.quantile(measured.colour, [0.95])
@@ -192,7 +230,8 @@ def _find_limit(usual: np.ndarray, is_cautious: bool) -> float:
     """The level that 5 % of new images pass; with few training images, one that hardly any do."""
     if is_cautious:
         return float(usual[-1]) + _MARGIN
-    # The k-th largest of n, so that a new image passes it with probability k / (n + 1) or less.
+    # The k-th largest of n: passed with probability k / (n + 1), were all images exchangeable. They
+    # are not quite (see the package), so that this is what is aimed at, and no promise.
     rank = math.floor(FALSE_ALARMS * (len(usual) + 1))
     return float(usual[-rank])
 

@@ -87,7 +87,7 @@ _BACK: tuple[tuple[Callable[[Measured], Measured], str], ...] = (
 
 
 def find_reasons(
-    arrays: Arrays, measured: Measured, levels: np.ndarray, least: float
+    arrays: Arrays, measured: Measured, levels: np.ndarray, least: float, usual: float
 ) -> tuple[str, ...]:
     """Say what is unusual in an image, most telling first.
 
@@ -96,9 +96,10 @@ def find_reasons(
         measured: Of one image, with a first axis of 1.
         levels: `(k,)`, in the order of `KINDS`.
         least: Levels from here on are reasons; at least one is.
+        usual: Below this level an image is as usual as most.
     """
     unusual = {kind for kind, level in zip(KINDS, levels, strict=True) if level >= least}
-    reasons = [_explain_view(arrays, measured, least)] if unusual & _VIEWS else []
+    reasons = [_explain_view(arrays, measured, usual)] if unusual & _VIEWS else []
     if "colour" in unusual:
         reasons.append(_explain_colour(float(measured.colour[0]), float(arrays["usual_colour"][0])))
     if "blocks" in unusual:
@@ -134,11 +135,11 @@ def _explain_facts(arrays: Arrays, measured: Measured) -> list[str]:
     return list(dict.fromkeys(named))[:2] or [_TOGETHER]
 
 
-def _explain_view(arrays: Arrays, measured: Measured, least: float) -> str:
-    """Only what is familiar when it is changed back is called a turned scan, or a negative."""
+def _explain_view(arrays: Arrays, measured: Measured, usual: float) -> str:
+    """Only what is usual when it is changed back is called a turned scan, or a negative."""
     levels = []
     for change_back, _ in _BACK:
         distances = measure_distances(arrays, change_back(measured))
         of_kind = dict(zip(KINDS, find_levels(arrays, distances)[0], strict=True))
         levels.append(max(of_kind[kind] for kind in _SEEN_BACK))
-    return _BACK[int(np.argmin(levels))][1] if min(levels) < least else ""
+    return _BACK[int(np.argmin(levels))][1] if min(levels) < usual else ""

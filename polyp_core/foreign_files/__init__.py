@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from polyp_core.config import RunConfig
+from polyp_core.config.patterns import check_given_pattern
 from polyp_core.errors import ConfigError
 from polyp_core.foreign_files.objects import MAX_TEXT, read_object, refuse
 from polyp_core.foreign_files.tables import (
     read_history,
     read_index,
     read_predictions,
-    write_rows,
 )
 from polyp_core.summaries import name_data
 
@@ -38,15 +38,13 @@ TEXT_FILES = {
     "status.json": 256 * 1024,
     "milestones.json": 1024 * 1024,
     "history.csv": 4 * 1024 * 1024,
-    "index.csv": 64 * 1024 * 1024,
-    "predictions.csv": 64 * 1024 * 1024,
+    "index.csv": 16 * 1024 * 1024,
+    "predictions.csv": 16 * 1024 * 1024,
 }
 ELSEWHERE = "another computer"  # stands for a folder that is not here
-# Letters and digits of any writing, and what stands between words. Not what a page, a formula, a
-# shell or a path could take for more.
-_CLASS_NAME = re.compile(r"(?=.*\w)[\w .,;+()'&%-]{1,100}")
-_PLAIN_PATTERN = re.compile(r"[^*+{]*(?:[*+{][^*+{]*){0,4}")
-_REPEATED_GROUP = re.compile(r"\)\s*[*+{]")
+# Letters and digits of any writing, and what stands between words; one of them comes first, if need
+# be in a bracket. Not what a page, a formula, a shell or a path could take for more.
+_CLASS_NAME = re.compile(r"(?=\(*[^\W_])[\w .,;+()'&%-]{1,100}")
 _ENVIRONMENT_TEXTS = ("polyp_core", "python", "platform", "processor")
 _STATUS_NUMBERS = ("started_at", "elapsed_s", "epoch", "epochs", "brightest_level")
 
@@ -97,9 +95,10 @@ def read_config_file(data: bytes) -> tuple[RunConfig, dict[str, Any]]:
             "the folder of a run, packed as it is (a model file alone is not enough)",
         )  # fmt: skip
     data_settings = settings.get("data", {})
-    if isinstance(data_settings, dict):
-        _check_pattern(data_settings.get("group_pattern", ""))
+    pattern = data_settings.get("group_pattern", "") if isinstance(data_settings, dict) else None
     try:
+        if isinstance(pattern, str):  # the settings refuse anything else
+            check_given_pattern(pattern)
         config = RunConfig.from_dict(settings)
     except ConfigError as error:
         said = str(error)[:500]
@@ -154,10 +153,10 @@ def translate_files(files: Mapping[str, bytes]) -> ForeignRun:
         "environment.json": _write_object(_read_environment(objects.get("environment.json", {}))),
         "status.json": _write_object(_read_status(objects.get("status.json", {}))),
         "history.csv": read_history(files.get("history.csv", b"")),
-        "index.csv": write_rows(index),
+        "index.csv": index.text,
     }
     if predictions := read_predictions(files.get("predictions.csv", b""), index):
-        texts["predictions.csv"] = write_rows(predictions)
+        texts["predictions.csv"] = predictions
     serving = objects["serving.json"]
 
     def take_if_bound(name: str) -> dict[str, Any] | None:
@@ -170,7 +169,7 @@ def translate_files(files: Mapping[str, bytes]) -> ForeignRun:
         class_names=(content["class_names"][0], content["class_names"][1]),
         serving=_read_serving(serving),
         texts=texts,
-        num_images=len(index),
+        num_images=index.num_rows,
         decision=take_if_bound("decision.json"),
         familiarity=take_if_bound("familiarity.json"),
         milestones=objects.get("milestones.json", {}),
@@ -185,24 +184,13 @@ def _check_class_names(names: object) -> list[str]:
                               for name in names):  # type: ignore[attr-defined]  # fmt: skip
         raise refuse(
             "config.json", "has class names that cannot be used",
-            "two names of at most 100 letters, digits, spaces and . , ; + - _ ( ) ' & %",
+            "two names of at most 100 letters, digits, spaces and . , ; + - _ ( ) ' & %, beginning "
+            "with a letter or digit",
         )  # fmt: skip
     first, second = (str(name).strip() for name in names)  # type: ignore[attr-defined]
     if first == second:
         raise refuse("config.json", f"has one class twice ('{first}')", "two class names")
     return [first, second]
-
-
-def _check_pattern(pattern: object) -> None:
-    """A pattern that somebody else wrote is tried on many names: it must not take for ever."""
-    if not isinstance(pattern, str):
-        return  # which the settings refuse
-    is_short = len(pattern) <= 200 and pattern.count("?") <= 8 and pattern.count("|") <= 8
-    if not is_short or _REPEATED_GROUP.search(pattern) or not _PLAIN_PATTERN.fullmatch(pattern):
-        raise refuse(
-            "config.json", f"has a patient pattern that may take for ever ({pattern[:60]!r})",
-            "at most 200 letters, at most four repetitions, and none of a bracket",
-        )  # fmt: skip
 
 
 def _read_serving(values: Mapping[str, Any]) -> dict[str, float]:

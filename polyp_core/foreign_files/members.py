@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from polyp_core.archives import BLOCK_BYTES, Member, open_members
 from polyp_core.foreign_files.objects import read_object, refuse
-from polyp_core.importing import BLOCK_BYTES, Member, open_members
 
 MODEL, MODEL_WEIGHTS = "model.keras", "model.weights.h5"
 FEATURES, FAMILIARITY = "features.npy", "familiarity.npy"

@@ -1,11 +1,13 @@
 """The JSON files of a run from elsewhere, and the sentence with which a file is refused."""
 
 import json
+import re
 from typing import Any
 
 from polyp_core.errors import RunError
 
 MAX_TEXT = 1000  # letters of one text
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def read_object(name: str, data: bytes, max_depth: int = 8) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def read_object(name: str, data: bytes, max_depth: int = 8) -> dict[str, Any]:
         )
     if not isinstance(values, dict) or not _is_plain(values, max_depth):
         raise refuse(
-            name, "is nested too deep, or has a text or number that is too long",
+            name, "is nested too deep, has a text or number that is too long, or half a character",
             f"an object of at most {max_depth} levels",
         )  # fmt: skip
     return values
@@ -35,12 +37,14 @@ def read_object(name: str, data: bytes, max_depth: int = 8) -> dict[str, Any]:
 def _is_plain(value: object, levels: int) -> bool:
     if isinstance(value, dict):
         return levels > 0 and all(
-            len(key) <= MAX_TEXT and _is_plain(item, levels - 1) for key, item in value.items()
+            len(key) <= MAX_TEXT and _is_plain(key, levels) and _is_plain(item, levels - 1)
+            for key, item in value.items()
         )
     if isinstance(value, list):
         return levels > 0 and all(_is_plain(item, levels - 1) for item in value)
     if isinstance(value, str):
-        return len(value) <= 10 * MAX_TEXT
+        # JSON can spell half a character, which cannot be written to a file.
+        return len(value) <= 10 * MAX_TEXT and not _HALF_CHARACTER.search(value)
     return not isinstance(value, int | float) or abs(value) < 1e300
 
 

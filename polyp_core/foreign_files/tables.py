@@ -5,17 +5,33 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from polyp_core.dataset import FURTHER_PREFIX, SPLITS
 from polyp_core.foreign_files.objects import MAX_TEXT, refuse
 from polyp_core.runs import HISTORY_COLUMNS
 
-_MAX_ROWS = 200_000
-_MAX_COLUMNS = 60
+_MAX_ROWS = 50_000
+_MAX_COLUMNS = 24
+_MAX_LINE = 16_000  # letters
+_INDEX_KEYS = ("path", "frame", "split", "label")
 
 Parse = Callable[[str], object]
-Rows = list[dict[str, object]]
-Texts = list[dict[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table as it is to be written.
+
+    Attributes:
+        text: Its lines.
+        num_rows: Without the header.
+        keys: Path, frame, split and label of each row.
+    """
+
+    text: str
+    num_rows: int
+    keys: frozenset[tuple[object, ...]]
 
 
 def read_history(data: bytes) -> str:
@@ -24,8 +40,8 @@ def read_history(data: bytes) -> str:
     Raises:
         RunError: If it is no such table, or does not count the epochs from 1.
     """
-    rows = _parse_rows("history.csv", data, {}, required=["epoch"]) if data else []
     lines = [",".join(HISTORY_COLUMNS)]
+    rows = _parse_rows("history.csv", data, {}, required=["epoch"]) if data else iter(())
     for number, row in enumerate(rows, start=1):
         values = [_parse_float(row.get(name, "")) for name in HISTORY_COLUMNS]
         if values[0] != number:
@@ -34,7 +50,7 @@ def read_history(data: bytes) -> str:
     return "\n".join([*lines, ""])
 
 
-def read_index(data: bytes | None) -> Rows:
+def read_index(data: bytes | None) -> Table:
     """The rows of an index.csv.
 
     Raises:
@@ -53,18 +69,18 @@ def read_index(data: bytes | None) -> Rows:
         "sha256": _parse_sha256,
     }
     required = [name for name in parsers if name != "frame"]
-    rows = _read_rows("index.csv", data, parsers, required, defaults={"frame": 0})
-    if not rows:
+    table = _translate("index.csv", data, parsers, required)
+    if not table.num_rows:
         raise refuse("index.csv", "names no image", "the list of the images that a run has")
-    return rows
+    return table
 
 
-def read_predictions(data: bytes, index: Rows) -> Rows:
-    """The rows of a predictions.csv.
+def read_predictions(data: bytes, index: Table) -> str:
+    """The content of a predictions.csv to write; empty where nothing is predicted.
 
     Args:
         data: Its content; empty where there is none.
-        index: The rows of the index; it may speak of these images alone.
+        index: That of the index; it may speak of these images alone.
 
     Raises:
         RunError: If a cell is not what its column holds, or an image is another's.
@@ -80,82 +96,84 @@ def read_predictions(data: bytes, index: Rows) -> Rows:
         "contrast": _parse_grey,
     }
     if not data:
-        return []
+        return ""
     required = ["path", "split", "group", "label", "probability"]
-    rows = _read_rows("predictions.csv", data, parsers, required, defaults={"frame": 0})
-    keys = ("path", "frame", "split", "label")
-    known = {tuple(row[key] for key in keys) for row in index}
-    found = [tuple(row[key] for key in keys) for row in rows]
-    if len(set(found)) < len(found) or not known.issuperset(found):
+    table = _translate("predictions.csv", data, parsers, required)
+    if len(table.keys) < table.num_rows or not index.keys >= table.keys:
         raise refuse("predictions.csv", "speaks of images that index.csv does not have", "its own")
-    return rows
+    return table.text if table.num_rows else ""
 
 
-def _read_rows(
-    name: str,
-    data: bytes,
-    parsers: Mapping[str, Parse],
-    required: Sequence[str],
-    defaults: Mapping[str, object],
-) -> Rows:
-    """Rows of the columns that are known, each value read by what reads its column."""
-    rows: Rows = []
-    for number, row in enumerate(_parse_rows(name, data, parsers, required), start=2):
+def _translate(
+    name: str, data: bytes, parsers: Mapping[str, Parse], required: Sequence[str]
+) -> Table:
+    """A table of the columns that are known, each value read by what reads its column.
+
+    Written row by row as `Run.write_table` does, since all rows at once take a hundred times as
+    much memory as their text.
+    """
+    target, keys, number = io.StringIO(newline=""), set(), 0
+    writer = csv.writer(target, lineterminator="\r\n")
+    for number, row in enumerate(_parse_rows(name, data, parsers, required), start=1):
         values: dict[str, object] = {}
         for column, text in row.items():
             try:
                 values[column] = parsers.get(column, _parse_text)(text)
             except ValueError as error:
                 raise refuse(
-                    name, f"has {text[:40]!r} as '{column}' in line {number}", str(error)
+                    name, f"has {text[:40]!r} as '{column}' in line {number + 1}", str(error)
                 ) from error
-        rows.append(values | {name: it for name, it in defaults.items() if name not in values})
-    return rows
+        values.setdefault("frame", 0)
+        if number == 1:
+            writer.writerow(values)
+        writer.writerow(values.values())
+        keys.add(tuple(values[key] for key in _INDEX_KEYS))
+    return Table(text=target.getvalue(), num_rows=number, keys=frozenset(keys))
 
 
 def _parse_rows(
     name: str, data: bytes, known: Mapping[str, Parse], required: Sequence[str]
-) -> Texts:
-    """The cells of a table as text; columns that nobody knows stay behind."""
+) -> Iterator[dict[str, str]]:
+    """The cells of each row as text; columns that nobody knows stay behind."""
     try:
-        text = data.decode("utf-8")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.reader(_take_lines(name, data), strict=True)
         header = next(reader, [])
-        cells = list(_take(reader, name))
+        is_sound = len({*header}) == len(header) <= _MAX_COLUMNS and {*required} <= {*header}
+        kept = [
+            (place, column)
+            for place, column in enumerate(header)
+            if not known or column in known or _is_further(column)
+        ]
+        for row in reader:
+            if not is_sound or len(row) != len(header):
+                break
+            yield {column: row[place] for place, column in kept}
+        else:
+            if is_sound:
+                return
     except (UnicodeError, csv.Error) as error:
         raise refuse(name, f"is no table ({str(error)[:100]})", "a CSV as the app writes it") from (
             error
         )
-    is_sound = len(set(header)) == len(header) <= _MAX_COLUMNS and {*required} <= {*header}
-    if not is_sound or any(len(row) != len(header) for row in cells):
-        expected = f"the columns {', '.join(required)}, and as many cells in each line"
-        raise refuse(name, "has other columns", expected)
-    kept = [
-        (place, column)
-        for place, column in enumerate(header)
-        if not known or column in known or _is_further(column)
-    ]
-    return [{column: row[place] for place, column in kept} for row in cells]
+    expected = f"the columns {', '.join(required)}, and as many cells in each line"
+    raise refuse(name, "has other columns", f"{expected}; at most {_MAX_COLUMNS}")
 
 
-def _take(reader: Iterator[list[str]], name: str) -> Iterator[list[str]]:
-    for number, row in enumerate(reader):
-        if number >= _MAX_ROWS:
+def _take_lines(name: str, data: bytes) -> Iterator[str]:
+    """The lines, each a whole row: what spans several could have any number of cells."""
+    lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
+    for number, line in enumerate(lines):
+        if number > _MAX_ROWS:
             raise refuse(name, f"has more than {_MAX_ROWS} lines", "fewer images")
-        yield row
+        if len(line) > _MAX_LINE:
+            raise refuse(name, f"has a line of {len(line)} letters", f"at most {_MAX_LINE}")
+        if line.count('"') % 2:
+            raise refuse(name, f"has a break within a cell of line {number + 1}", "whole lines")
+        yield line
 
 
 def _is_further(column: str) -> bool:
     return column.startswith(FURTHER_PREFIX) and column.isprintable() and len(column) <= 100
-
-
-def write_rows(rows: Rows) -> str:
-    """At least one row, as `Run.write_table` writes a table."""
-    target = io.StringIO(newline="")
-    writer = csv.DictWriter(target, list(rows[0]), lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return target.getvalue()
 
 
 def _parse_text(text: str) -> str:

@@ -25,8 +25,10 @@ def take_files(
     """Look through files, folders and zips; nothing is written, no pixel is decoded.
 
     Formats are told by the content. Where a patient comes from: the DICOM file, else the run's
-    pattern in the path, else a path such as "patient-03/1.png", else the frames of one film are of
-    one patient.
+    pattern in the path, else a path such as "patient-03/1.png", else the numbers before the names
+    ("12_1.png", "12_2.png"), where nearly all files have one and they are many; else the frames of
+    one film are of one patient. Where there are several zips or folders, a patient found in a path
+    is one of that zip or folder: two hospitals may both have a "patient-03".
 
     Args:
         files: The name as the browser gave it ("a.png", or "folder/sub/a.png") and the file, open

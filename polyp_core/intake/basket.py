@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from polyp_core.errors import DatasetError, ImageError
+from polyp_core.archives import Member, is_left_out, open_members
+from polyp_core.errors import BusyError, DatasetError, ImageError
 from polyp_core.images import SUFFIXES
-from polyp_core.importing import Member, Progress, is_left_out, open_members
+from polyp_core.importing import Progress
 from polyp_core.intake.formats import HEAD_BYTES, SAID, find_format
 from polyp_core.intake.items import Intake, Item, Limits
 from polyp_core.intake.patients import TakenFile, find_patients, order_files
@@ -20,7 +21,7 @@ from polyp_core.safe_decoding import read_facts
 from polyp_core.words import say_number
 
 _FOR_MANY = "For whole folders use the command line: python -m polyp_core predict."
-_LOOKS = 10  # members of zips that are looked into, for each file that may be taken
+_LOOKS = 10  # files in zips, in one and of all those looked into, for each that may be taken
 _MAX_NAME = 200  # letters, the last ones
 _MAX_PROBLEMS = 20  # of single files
 
@@ -39,6 +40,7 @@ class Basket:
         self._num_known, self._num_done, self._num_looks = num_files, 0, 0
         self._num_tried = 0  # images, those that turned out damaged included
         self._bytes_left, self._header_s = limits.max_total_bytes, 0.0
+        self._was_busy = False
         self._files: list[TakenFile] = []
         self._names: Counter[str] = Counter()
         self._problems: list[tuple[str, str]] = []
@@ -51,14 +53,16 @@ class Basket:
         found = find_format(file.read(HEAD_BYTES))
         size = file.seek(0, os.SEEK_END)
         if is_left_out(path):
-            self._leave_out("no image", path)
+            pass  # what systems leave behind, such as Thumbs.db, is nothing to speak of
         elif found == "zip":
             self._take_zip(path, file, size)
         elif not found:
             self._leave_out_stranger(path, size)
         elif self._has_room(path, size):
             file.seek(0)
-            self._keep(path, file.read())  # no copy, where it is whole in memory already
+            source, _, below = path.partition("/") if "/" in path else ("", "", path)
+            data = file.read()  # no copy, where it is whole in memory already
+            self._keep(path, source, below, data)
         self._advance()
 
     def empty(self, group_pattern: str) -> Intake:
@@ -82,43 +86,51 @@ class Basket:
         if rest:
             what = f"There is something to say of {say_number(len(rest), 'more file')}."
             shown.append(("", f"{what} Drop fewer at once to read all of it."))
-        return Intake(items=tuple(items), problems=(*shown, *self._say_left_out()))
+        problems = (*shown, *self._say_left_out())
+        return Intake(items=tuple(items), problems=problems, was_busy=self._was_busy)
 
     def _take_zip(self, path: str, file: BinaryIO, size: int) -> None:
         if size > self._limits.max_total_bytes:
             self._leave_out("total", path)
             return
+        if self._header_s > self._limits.max_header_s:
+            self._leave_out("time", path)
+            return
+        source, started = self._make_unique(path), time.monotonic()
         try:
-            with open_members(file, path) as members:
+            with open_members(file, path, max_files=_LOOKS * self._limits.max_files) as members:
+                self._header_s += time.monotonic() - started
                 self._num_known += len(members)
                 for member in sorted(members, key=_sort_naturally):
-                    self._take_member(path, member)
+                    self._take_member(path, source, member)
                     self._advance()
                 if not members:
                     self._note(path, f"'{path}' is an empty zip. Expected {SAID}. Pack it again.")
-        except DatasetError as error:
+        except DatasetError as error:  # at the opening; what a member raises is noted there
+            self._header_s += time.monotonic() - started
             self._note(path, str(error))
 
-    def _take_member(self, zip_path: str, member: Member) -> None:
+    def _take_member(self, zip_path: str, source: str, member: Member) -> None:
         path = _shorten(f"{zip_path}/{'/'.join(member.place)}")
         if not member.place:
-            self._leave_out("no image", _shorten(f"{zip_path}/{member.entry}"))
+            pass  # hidden, as in `take`
         elif self._num_looks >= _LOOKS * self._limits.max_files:
             self._leave_out("files", path)
         elif self._has_room(path, member.size):
             self._num_looks += 1
             try:
-                self._read_member(path, member)
+                self._read_member(path, source, member)
             except DatasetError as error:
                 self._bytes_left -= member.size  # unpacking costs, whatever comes of it
                 self._note(path, str(error))
 
-    def _read_member(self, path: str, member: Member) -> None:
+    def _read_member(self, path: str, source: str, member: Member) -> None:
         blocks = member.read()
         head = next(blocks, b"")
         found = find_format(head)
         if found and found != "zip":
-            self._keep(path, b"".join((head, *blocks)))
+            data = b"".join((head, *blocks))
+            self._keep(path, source, "/".join(member.place), data)
             return
         self._bytes_left -= len(head)
         if found:
@@ -127,19 +139,21 @@ class Basket:
         else:
             self._leave_out_stranger(path, member.size)
 
-    def _keep(self, path: str, data: bytes) -> None:
+    def _keep(self, path: str, source: str, below: str, data: bytes) -> None:
         self._bytes_left -= len(data)
         self._num_tried += 1
         started = time.monotonic()
         try:
             facts = read_facts(data, path)
         except ImageError as error:
+            self._was_busy |= isinstance(error, BusyError)
             self._note(path, str(error))
             return
         finally:
             self._header_s += time.monotonic() - started
+        name = self._make_unique(path)
         self._files.append(
-            TakenFile(name=self._make_unique(path), path=path, data=data, facts=facts)
+            TakenFile(name=name, path=path, source=source, below=below, data=data, facts=facts)
         )
 
     def _make_unique(self, name: str) -> str:
@@ -195,16 +209,18 @@ class Basket:
     def _say_left_out(self) -> Iterator[tuple[str, str]]:
         limits = self._limits
         why = {
-            "files": f"at most {limits.max_files} images are taken at once. {_FOR_MANY}",
-            "pictures": f"at most {limits.max_pictures} pictures, frames of films among them, are "
-            f"taken at once. Drop them in parts. {_FOR_MANY}",
+            "files": f"at most {say_number(limits.max_files, 'image')} "
+            f"{'is' if limits.max_files == 1 else 'are'} taken at once. {_FOR_MANY}",
+            "pictures": f"at most {say_number(limits.max_pictures, 'picture')}, frames of films "
+            f"among them, {'is' if limits.max_pictures == 1 else 'are'} taken at once. "
+            f"Drop them in parts. {_FOR_MANY}",
             "bytes": f"more than {limits.max_file_bytes / 1e6:g} MB a file. Export fewer frames, "
             f"or a packed format. {_FOR_MANY}",
             "total": f"at most {limits.max_total_bytes / 1e6:g} MB, unpacked, are taken at once. "
             f"Drop them in parts. {_FOR_MANY}",
             "time": f"the files before took longer than {limits.max_header_s:g} s to look into. "
             f"Drop them in parts. {_FOR_MANY}",
-            "no image": f"what is hidden or no image is not judged. Expected {SAID}.",
+            "no image": f"what is no image is not judged. Expected {SAID}.",
         }
         for reason, text in why.items():
             paths = self._left_out.get(reason, [])

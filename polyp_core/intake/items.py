@@ -57,7 +57,10 @@ class Intake:
             numbers.
         problems: The file's name ("" where it concerns several) and a whole text that says what
             was left out, why and what to do. Names in it are as they came: show them literally.
+        was_busy: Whether a file was left out only because no decoder was free for it: taking the
+            same files again may bring more, so this is not to be kept.
     """
 
     items: tuple[Item, ...]
     problems: tuple[tuple[str, str], ...]
+    was_busy: bool = False

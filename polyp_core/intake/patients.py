@@ -13,12 +13,16 @@ class TakenFile:
     Attributes:
         name: Unique.
         path: As it came, where patients are looked for.
+        source: The zip or the dropped folder that it came in, told from any other; "" for none.
+        below: The path within that.
         data: Its content.
         facts: What its header says.
     """
 
     name: str
     path: str
+    source: str
+    below: str
     data: bytes
     facts: FileFacts
 
@@ -40,15 +44,29 @@ def find_patients(files: list[TakenFile], pattern: str) -> list[str]:
     Unlike in a data set, one patient alone is taken at its word: whoever asks for an answer often
     drops the images of one patient.
     """
-    guesses, source = guess_groups([file.path.rsplit("/", 1)[-1] for file in files])
+    guesses, way = guess_groups([file.path.rsplit("/", 1)[-1] for file in files])
+    are_many = len({file.source for file in files if file.source}) > 1
     return [
         file.facts.patient
-        or (_match_path(file.path, pattern) if pattern else "")
-        or find_group(file.path, "")
-        or (guess if source else "")
+        or _find_told(file, pattern, guess if way else "", are_many)
         or (file.name if file.facts.num_frames > 1 else "")
         for file, guess in zip(files, guesses, strict=True)
     ]
+
+
+def _find_told(file: TakenFile, pattern: str, guess: str, are_many: bool) -> str:
+    """The patient that a path tells; of several zips or folders each has its own "patient-01"."""
+    told = _find_in_path(file.path, pattern) or guess
+    if not told or not file.source or not are_many:
+        return told
+    is_told_within = told == (_find_in_path(file.below, pattern) or guess)
+    # A folder that is a patient's own says it all; a second zip of the same name is another.
+    is_own = not is_told_within and file.path.startswith(f"{file.source}/")
+    return told if is_own else f"{file.source}/{told}"
+
+
+def _find_in_path(path: str, pattern: str) -> str:
+    return (_match_path(path, pattern) if pattern else "") or find_group(path, "")
 
 
 def _match_path(path: str, pattern: str) -> str:

@@ -63,6 +63,8 @@ class Classifier:
         saliency_scale: What divides the raw map.
         band: The probabilities at which no answer is to be given, if any.
         familiarity: What knows the training images; None for a run that kept nothing of them.
+        level: "image" or "patient": whose probabilities threshold and band were chosen on; ""
+            where nobody has chosen them.
     """
 
     predictor: Predictor
@@ -72,6 +74,7 @@ class Classifier:
     saliency_scale: float
     band: Band | None = None
     familiarity: Familiarity | None = None
+    level: str = ""
 
     def classify(self, source: Path | bytes, name: str | None = None, frame: int = 0) -> Prediction:
         """Classify one picture.
@@ -153,6 +156,7 @@ def load_classifier(run: Run) -> Classifier:
             f"Received: {scale!r}"
         )
     decision = read_decision(run)
+    is_chosen = decision.band is not None or decision.threshold != serving.get("threshold", 0.5)
     return Classifier(
         predictor=Predictor(content),
         config=run.read_config(),
@@ -161,4 +165,5 @@ def load_classifier(run: Run) -> Classifier:
         band=decision.band,
         saliency_scale=float(scale),
         familiarity=read_familiarity(run),
+        level=decision.level if is_chosen else "",
     )

@@ -88,8 +88,8 @@ def _classify_part(classifier: Classifier, paths: list[Path]) -> list[list[FileA
 def _classify_file(classifier: Classifier, path: Path) -> list[FileAnswer]:
     try:
         data = read_file(path, path.name)
-    except ImageError as error:
-        return [FileAnswer(path=path, frame=0, error=str(error))]
+    except (ImageError, MemoryError) as error:
+        return [FileAnswer(path=path, frame=0, error=_say_problem(error, path))]
     answers: list[FileAnswer] = []
     num_frames: int | None = None  # not known before one of them fails
     while num_frames is None or len(answers) < num_frames:
@@ -98,8 +98,9 @@ def _classify_file(classifier: Classifier, path: Path) -> list[FileAnswer]:
             for picture in decode_pictures(data, path.name, rest):
                 answers.append(_judge(classifier, picture, path, len(answers)))
             break
-        except ImageError as error:  # the frames behind it may be sound
-            answers.append(FileAnswer(path=path, frame=len(answers), error=str(error)))
+        except (ImageError, MemoryError) as error:  # the frames behind it may be sound
+            said = _say_problem(error, path)
+            answers.append(FileAnswer(path=path, frame=len(answers), error=said))
             num_frames = num_frames or _count_frames(data, path.name)
     if len(answers) == 1:
         return answers
@@ -124,5 +125,14 @@ def _count_frames(data: bytes, name: str) -> int:
         return 1
     try:
         return read_header(data, name).num_frames
-    except ImageError:
+    except (ImageError, MemoryError):
         return 1
+
+
+def _say_problem(error: ImageError | MemoryError, path: Path) -> str:
+    if isinstance(error, ImageError):
+        return str(error)
+    return (
+        f"'{path.name}' needs more memory than is free. Expected an image that this computer can "
+        "hold. Close other programs, or make the image smaller."
+    )

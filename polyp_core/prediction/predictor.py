@@ -111,7 +111,7 @@ class Predictor:
         try:
             interpreter = self._idle.get_nowait()
         except queue.Empty:
-            interpreter = self._make_interpreter() if self._may_make() else self._idle.get()
+            interpreter = self._make_another() if self._may_make() else self._idle.get()
         try:
             yield interpreter
         finally:
@@ -123,6 +123,18 @@ class Predictor:
                 return False
             self._num_missing -= 1
             return True
+
+    def _make_another(self) -> "Interpreter":
+        """One more; where that fails, such as for want of memory, it may be tried again."""
+        is_made = False
+        try:
+            interpreter = self._make_interpreter()
+            is_made = True
+            return interpreter
+        finally:
+            if not is_made:
+                with self._counting:
+                    self._num_missing += 1
 
     def _make_interpreter(self) -> "Interpreter":
         from ai_edge_litert.interpreter import Interpreter

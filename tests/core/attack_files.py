@@ -231,7 +231,24 @@ def _nest_deep_in_keras(files: Files, folder: Path) -> Path:
 
 
 def _swell(files: Files, folder: Path) -> Path:
-    return pack({**files, "index.csv": bytes(60 * 2**20)}, folder / "run.zip")
+    return pack({**files, "index.csv": bytes(15 * 2**20)}, folder / "run.zip")
+
+
+def _fill_table(row: str, end: str) -> Callable[[Files, Path], Path]:
+    """An index of about as many bytes as it may have, which pack badly."""
+
+    def make(files: Files, folder: Path) -> Path:
+        header = files["index.csv"].split(b"\r\n")[0].decode()
+        further = "".join(f",column.{number}" for number in range(16))
+        digits = np.random.default_rng(0).bytes(32 * 49_999).hex()
+        rows = (
+            row.format(number=n, sha256=digits[64 * n : 64 * n + 64], more=",12345678" * 16)
+            for n in range(49_999)
+        )
+        table = f"{header}{further}\n{''.join(rows)}{end}\n"
+        return pack({**files, "index.csv": table.encode()}, folder / "run.zip")
+
+    return make
 
 
 def _lead_out(name: str) -> Callable[[Files, Path], Path]:
@@ -365,6 +382,36 @@ ATTACKS = [
         "a pattern that takes for ever",
         _with_config(lambda v: v["settings"]["data"].update(group_pattern="(a+)+$")),
         "may take for ever",
+    ),
+    Attack(
+        "a pattern of four open ends",
+        _with_config(lambda v: v["settings"]["data"].update(group_pattern="(.*.*.*.*)!")),
+        "may take for ever",
+    ),
+    Attack(
+        "a pattern that cannot be compiled",
+        _with_config(lambda v: v["settings"]["data"].update(group_pattern="a{9999999999}")),
+        "may take for ever",
+    ),
+    Attack(
+        "half a character",
+        _with_config(lambda v: v["settings"].update(preset="\ud800")),
+        "half a character",
+    ),
+    Attack(
+        "a table of a million cells, the last one wrong",
+        _fill_table("a/{number}.png,0,1,g,train,1,1,{sha256}{more}\n", "wrong"),
+        "other columns",
+    ),
+    Attack(
+        "a line of a million cells",
+        _fill_table("{sha256}" + 40 * ",1", ""),
+        "has a line of",
+    ),
+    Attack(
+        "a million cells in a row of many lines",
+        _fill_table("{sha256}" + 20 * ',"\n"', ""),
+        "break within",
     ),
     Attack("an image outside of the folder", _name_path("../../etc/passwd"), "a path below"),
     Attack("an image anywhere", _name_path("/etc/passwd"), "a path below"),

@@ -29,6 +29,7 @@ from polyp_core.answers import (
 )
 from polyp_core.answers.drawing import draw_bar
 from polyp_core.answers.pictures import shrink_prediction
+from polyp_core.answers.wording import say_familiarity, say_share, word_answer
 from polyp_core.decision import Band, read_worth
 from polyp_core.errors import ImageError
 from polyp_core.familiarity import Verdict
@@ -43,7 +44,7 @@ from polyp_core.workspace import DEMO_RUN
 STRANGE = Verdict(
     p_value=0.001, is_stranger=True, reasons=("it is in colour", "it is smoother than they are")
 )
-KNOWN = Verdict(p_value=0.41, is_stranger=False)
+KNOWN = Verdict(p_value=0.41, is_stranger=False, num_beyond=41, num_known=100)
 WHEN = datetime(2026, 5, 4, 9, 5)
 CREDENTIALS = Credentials(
     name="Model <7>", sha256="abcdef0123456789", training="Trained on 3 images.",
@@ -172,9 +173,26 @@ def test_no_name_becomes_a_formula_in_a_spreadsheet(start):
     assert written == f"'{name}".replace("\r", "\n")
 
 
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_no_part_of_a_name_becomes_a_formula_where_the_table_is_split_elsewhere(separator):
+    names = ["x;=1+1.png", "y\t+1", 'q;"=2', "n\n-3", "s; @4", "a;b;;\uff1d5", "c,=6;=6", '"=7;"=7']
+    patient = "a;=cmd|' /C calc'!A0"
+    rows = [(make_item(name, patient=patient), predict(0.9)) for name in names]
+    table = write_csv(tabulate(rows, CLASSIFIER))
+    other = csv.reader(io.StringIO(table, newline=""), delimiter=separator)
+    cells = [cell for row in other for cell in row]
+    assert any("1+1.png" in cell for cell in cells)
+    assert not [cell for cell in cells if cell.lstrip(' "').startswith(tuple("=+-@\uff1d"))]
+
+
+def test_a_name_with_a_semicolon_is_changed_no_more_than_needed():
+    table = pd.DataFrame({"file": ["a;b=c.png", "a-b;c-d.png", "x;=1"]})
+    assert write_csv(table) == "file\na;b=c.png\na-b;c-d.png\nx;'=1\n"
+
+
 def test_a_carriage_return_in_a_name_begins_no_row_with_a_formula():
     table = pd.DataFrame({"file": ["a\r=1+1", "b\r\n=2"]})
-    assert write_csv(table) == 'file\n"a\n=1+1"\n"b\n=2"\n'
+    assert write_csv(table) == 'file\n"a\n\'=1+1"\n"b\n\'=2"\n'
 
 
 def test_numbers_stay_numbers_in_the_csv():
@@ -267,12 +285,30 @@ def read_sheet(prediction, classifier=CLASSIFIER, **options):
     return Reader(write_sheet(prediction, classifier, CREDENTIALS, made_at=WHEN, **options))
 
 
+@pytest.mark.parametrize(
+    ("num_beyond", "num_known", "said"),
+    [
+        (0, 20, "Not clearly unlike the 20 training images, but beyond them all."),
+        (1, 50, "Not unlike the training images: 2\u00a0% of them are at least as unusual."),
+        (1, 604, "Not unlike the training images: under 1\u00a0% of them are at least as unusual."),
+        (2000, 2000, "Not unlike the training images: 100\u00a0% of them are at least as unusual."),
+        (0, 0, "Not unlike the training images."),
+    ],
+)
+def test_the_share_of_images_as_unusual_leaves_the_image_itself_out(num_beyond, num_known, said):
+    verdict = Verdict(
+        p_value=(1 + num_beyond) / (1 + num_known), is_stranger=False, num_beyond=num_beyond,
+        num_known=num_known,
+    )  # fmt: skip
+    assert say_familiarity(predict(0.9, verdict=verdict)) == said
+
+
 def test_a_sheet_says_the_answer_the_number_and_what_the_model_is_worth():
     text = read_sheet(predict(0.92, verdict=KNOWN), item=make_item(patient="Ada")).text
     for said in (
         "a.png", "80 × 60 pixels", "Patient: Ada", "Calcified",
         "Probability of calcified: 92 %. That is at or above the threshold of 50 %.",
-        "Like the training images: 41 % of them are at least as unusual.",
+        "Not unlike the training images: 41 % of them are at least as unusual.",
         "Bright: speaks for calcified.", "Bright: speaks against calcified.",
         "Model <7> sha256 abcdef012345", "Trained on 3 images. Validation: 2 of 3 images right.",
         "sha256 2d711642b726", "2026-05-04 09:05", NOTICE,
@@ -425,6 +461,56 @@ def test_a_probability_has_no_false_precision(probability, said):
     assert say_probability(probability, 0.5).replace("\xa0", " ") == said
 
 
+@pytest.mark.parametrize(("probability", "threshold", "said"), [
+    (0.1231, 0.1234, "12.31 %. That is below the threshold of 12.34 %."),
+    (0.4999996, 0.5, "49.99996 %. That is below the threshold of 50 %."),
+    (0.98996, 0.99, "98.996 %. That is below the threshold of 99 %."),
+    (0.5, 0.5, "50.0 %. That is at or above the threshold of 50 %."),
+    (0.3751, 0.375, "37.51 %. That is at or above the threshold of 37.5 %."),
+])  # fmt: skip
+def test_a_probability_and_its_threshold_are_never_said_alike_unless_they_are(
+    probability, threshold, said
+):
+    classifier = replace(CLASSIFIER, threshold=threshold)
+    prediction = predict(probability, classifier=classifier)
+    text = " ".join(word_answer(prediction, classifier).sentences).replace("\xa0", " ")
+    assert text == f"Probability of calcified: {said}"
+    bar = draw_bar(probability, classifier).replace("\xa0", " ")
+    assert f"{said.split('threshold of ')[1].rstrip('.')} decides" in bar
+
+
+@pytest.mark.parametrize(("share", "said"), [
+    (0.5, "50 %"), (0.375, "37.5 %"), (0.123456, "12.3 %"), (0.99996, "99.996 %"), (1.0, "100 %"),
+    (0.0, "0 %"), (0.0000001, "0.00001 %"), (1 - 1e-9, "99.9999999 %"), (0.07, "7 %"),
+])  # fmt: skip
+def test_a_share_is_100_only_where_it_is_all(share, said):
+    assert say_share(share).replace("\xa0", " ") == said
+
+
+# --- whom the threshold was chosen for
+
+
+def test_a_threshold_that_was_chosen_for_others_is_said_to_be():
+    for level, judged in (("", True), ("image", True), ("patient", False)):
+        classifier = replace(DOUBTFUL, level=level)
+        for probability, named in ((0.9, "threshold of 50 %"), (0.5, "From 35 % to 65 %")):
+            text = read_sheet(predict(probability, classifier=classifier), classifier).text
+            assert named in text
+            assert (f"{named}, chosen for patients" in text) == (not judged)
+    table = tabulate([(make_item(), predict(0.5, classifier=classifier))], classifier)
+    assert table["reason"][0].startswith("From 35 % to 65 %, chosen for patients, this model is")
+
+
+def test_a_threshold_of_single_images_is_said_to_be_one_on_a_patient():
+    for level in ("", "image", "patient"):
+        classifier = replace(CLASSIFIER, level=level)
+        prediction = predict(0.9)
+        (pooled,) = pool_patients([("Ada", prediction)] * 2, classifier)
+        text = read_sheet(prediction, classifier, patient=pooled).text
+        is_said = "The threshold was chosen for single images." in text
+        assert is_said == (level == "image")
+
+
 # --- what the model is worth
 
 
@@ -438,6 +524,24 @@ def test_the_credentials_are_those_of_the_run():
     assert credentials.training == (
         f"Trained on {len(train)} images of {train['group'].nunique()} patients."
     )
+
+
+def test_files_that_stand_for_themselves_are_no_patients(tmp_path):
+    columns = (DEMO_RUN.path("index.csv").read_text().splitlines()[0]).split(",")
+    rows = DEMO_RUN.read_index().images.astype(object)
+    for name in ("config.json", "classes.json"):
+        if DEMO_RUN.path(name).is_file():
+            (tmp_path / name).write_bytes(DEMO_RUN.path(name).read_bytes())
+    num_images = int((rows["split"] == "train").sum())
+
+    def say(groups):
+        rows.assign(group=groups)[columns].to_csv(tmp_path / "index.csv", index=False)
+        return read_credentials(Run(tmp_path)).training
+
+    assert say("7") == f"Trained on {num_images} images of 1 patient."
+    assert say(rows["path"]) == f"Trained on {num_images} images."
+    some = rows["path"].where(rows.index % 2 == 1, "7")
+    assert say(some) == f"Trained on {num_images} images of 1 patient."
 
 
 def test_a_run_without_index_and_numbers_says_so(tmp_path):

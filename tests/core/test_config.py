@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import time
 
 import pytest
 
@@ -12,6 +13,7 @@ from polyp_core.config import (
     RunConfig,
     TrainingConfig,
 )
+from polyp_core.config.patterns import check_given_pattern
 from polyp_core.errors import ConfigError
 
 SETTINGS = [
@@ -231,6 +233,69 @@ def test_wrong_value_is_refused_word_for_word(section, values, message):
     with pytest.raises(ConfigError) as caught:
         section(**values)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999999999999}", "(" * 20_000 + ")" * 20_000])
+def test_a_pattern_that_cannot_be_compiled_is_refused_in_a_sentence(pattern):
+    with pytest.raises(ConfigError, match="is not a regular expression") as caught:
+        DataConfig(group_pattern=pattern)
+    assert len(str(caught.value)) < 600
+
+
+SLOW = [
+    "(a+)+$", "(a|a)*b", "(a*){2}", "(a){5000}", "a*a*a*a*b", "(.*.*.*.*)!", ".*.*!.*x", r"\w*\w*b",
+    "x" * 201, "a?" * 20, "(a|a|a)" * 20, "(a*|b)?(a*|b)?!", "a{1,200}" * 3, "a{,}a{,}a{,}",
+    "(?:a?){200}", r"(a)\1", "(?P<a>a*)(?P=a)", "(?=a*)a", "(?i)a", "(?>a)", "a{2}{3}", "a**",
+    "^a|.*.*.*b", "(" * 99 + ")" * 99, "a{9999999999}", "[[a]", r"\x41",
+]  # fmt: skip
+PLAIN = [
+    "", r"^(\d+)_", r"(?:pat|case)-?(\d+)", r"(P\d{3})[-_]\w+", r"(\d+)_(\d+)\.png", r"[a-z]+(\d+)",
+    r"^([^_]+)_.*\.png$", r"(?P<id>\d+)-.*", r"^(.*)_(.*)$", r"(\d+)_(\d+)_(\d+)", "病(\\d+)",
+    r"patient[-_ ]?(\d{1,4})(?:_\d+)?\.(?:png|jpe?g)$", r"/(\d+)/", r"[]x]+a",
+]  # fmt: skip
+# Of half a million drawn at random, those that took longest.
+SLOWEST = [
+    r"[ab]?.{1,9}\w+?!", r".??[^b]\w\w{1,9}\w*?!", r"^[^b]*?\w??.{1,9}_+?!", r"(.{1,9}(?:\w+?))?!",
+    r"^[ab]{1,9}[ab]+[a-c\d]?a*?!", r"^(.*)(.*)(?:a|b)$", "a{1,9}a{1,9}a{1,9}[ab]!", ".*a?a?a?",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_pattern_from_elsewhere_that_could_take_for_ever_is_refused(pattern):
+    with pytest.raises(ConfigError, match="may take for ever. Expected a plain one") as caught:
+        check_given_pattern(pattern)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", r"(?P<a>\d)(?P<a>\d)"])
+def test_a_pattern_from_elsewhere_that_is_none_is_refused(pattern):
+    with pytest.raises(ConfigError, match="is not a regular expression"):
+        check_given_pattern(pattern)
+
+
+@pytest.mark.parametrize("pattern", [*PLAIN, *SLOWEST])
+def test_a_plain_pattern_from_elsewhere_is_tried_on_a_long_name_in_no_time(pattern):
+    check_given_pattern(pattern)
+    expression = re.compile(pattern)
+    for name in ("a" * 200, "ab" * 100, "_" * 200, "a_" * 100, "1" * 200, "1_" * 100):
+        started = time.process_time()
+        expression.search(name)
+        assert time.process_time() - started < 0.5  # a guard against a count that is wrong
+
+
+def test_two_repetitions_that_share_no_letter_are_told_from_two_that_do():
+    for apart in (r"[a-z]+\d+_\w+", r"[a-z]+(\d+)_\w+", r"(?:x[a-z]+)?-\w+!", r"\d*[a-z]\d*!"):
+        check_given_pattern(apart)
+    for alike in (
+        r"[a-z]+\w+!\w+",  # letters are both
+        r"\d+[^a]+!.+",
+        r"\d+(?:[a-z]+)?\d+!.+",  # the bracket need not match
+        r"\d+([)]a)?\d+!.+",
+        r"\d+[a-z]?\d+!.+",
+        r"\w+(é|a)\w+!.+",
+    ):
+        with pytest.raises(ConfigError, match="for ever"):
+            check_given_pattern(alike)
 
 
 def test_a_residual_network_loses_no_border():

@@ -1,14 +1,16 @@
 """What is taken of a stranger's files, and what is not: a number, a text, and never more."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from polyp_core.archives import Member
 from polyp_core.errors import RunError
 from polyp_core.foreign_files import TEXT_FILES, read_config_file, read_object, translate_files
 from polyp_core.foreign_files.members import list_folder, read_member, select_run
-from polyp_core.importing import Member
+from polyp_core.foreign_files.tables import read_index
 from polyp_core.runs import Run
 from tests.core.attack_files import change_json, make_run_files
 
@@ -63,21 +65,24 @@ def test_paths_of_the_other_computer_are_kept_as_text_alone(files):
     [
         ["a", "a"], ["a"], ["a", "b", "c"], "ab", None, [1, 2], ["", "b"], ["..", "b"],
         ["a\n", "b\x00"], ["[x](y)", "b"], ["`x`", "b"], ["a/b", "c"], ["a" * 101, "b"],
-        ["=cmd|x", "b"], ["\u202eabc", "b"],
+        ["=cmd|x", "b"], ["+1+1", "b"], ["-2", "b"], ["'x", "b"], ["_x", "b"], ["()", "b"],
+        ["\u202eabc", "b"],
     ],
 )  # fmt: skip
 def test_class_names_are_plain_names(files, names):
     refuse(change_json(files, "config.json", lambda v: v.update(class_names=names)), "class")
 
 
-@pytest.mark.parametrize("names", [["nicht verkalkt", "verkalkt (ja)"], ["良性", "悪性"]])
+@pytest.mark.parametrize(
+    "names", [["nicht verkalkt", "verkalkt (ja)"], ["良性", "悪性"], ["(0) none", "1 +"]]
+)
 def test_names_of_any_writing_are_fine(files, names):
     files = change_json(files, "config.json", lambda values: values.update(class_names=names))
     assert list(translate_files(files).class_names) == names
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(a+)+$", "(a|a)*b", "((a+){2}", "a*a*a*a*a*b", "x" * 201, "a?" * 9, "(a){5000}"]
+    "pattern", ["(a+)+$", "(.*.*.*.*)!", "a*a*a*a*a*b", "x" * 201, "a{99999999999999999999}"]
 )
 def test_a_pattern_that_could_take_for_ever_is_refused(files, pattern):
     def change(values):
@@ -137,6 +142,40 @@ def test_an_index_without_images_or_too_many_lines_is_refused(files, monkeypatch
     refuse({**files, "index.csv": header + b"\r\n"}, "names no image")
     monkeypatch.setattr("polyp_core.foreign_files.tables._MAX_ROWS", 3)
     refuse(files, "more than 3 lines")
+
+
+@pytest.mark.parametrize("text", ["{sha}" + ",1" * 8000, '{sha},"\n"', "{sha}" + ",1" * 17])
+def test_a_table_cannot_have_any_number_of_cells(files, text):
+    header = files["index.csv"].split(b"\r\n")[0]
+    further = "".join(f",column.{number}" for number in range(17))
+    table = f"{header.decode()}{further}\n{text.format(sha='a' * 64)}\n"
+    refuse({**files, "index.csv": table.encode()}, "has a line of|has a break|at most 24")
+
+
+def test_reading_a_table_takes_little_more_memory_than_its_text(files):
+    header, row = files["index.csv"].decode().split("\r\n")[:2]
+    names = "".join(f",column.{number}" for number in range(16))
+    rows = [row.replace("patient-0", f"patient-{number}") for number in range(2000)]
+    table = "\r\n".join([header + names, *(f"{one}{',123456' * 16}" for one in rows), ""])
+    tracemalloc.start()
+    try:
+        found = read_index(table.encode())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.text, found.num_rows, len(found.keys)) == (table, 2000, 2000)
+    assert peak < 6 * len(table)
+
+
+@pytest.mark.parametrize("name", ["config.json", "serving.json", "notes.json", "milestones.json"])
+@pytest.mark.parametrize("is_key", [True, False])
+def test_half_a_character_is_refused_wherever_it_stands(files, name, is_key):
+    values = json.loads(files.get(name, b"{}"))
+    values |= {"\ud800": 1} if is_key else {"title": ["a\udfffb"]}
+    refuse({**files, name: json.dumps(values).encode()}, f"'{name}' .*half a character")
+    files[name] = json.dumps(values | {"title": "\U0001f600"}).encode()  # a whole one, as two
+    if not is_key:
+        assert translate_files(files).num_images == 4
 
 
 def test_columns_of_a_manifest_come_along_and_others_stay_behind(files, tmp_path):

@@ -163,11 +163,31 @@ def test_what_is_known_of_the_training_images_is_bound_to_the_new_model(with_fam
     assert found.num_patients == values["num_patients"]
 
 
-@pytest.mark.parametrize("change", ["arrays", "shapes", "limit"])
+def test_nothing_of_a_file_of_familiarity_is_copied(with_familiarity):
+    directory, run, values = with_familiarity
+    numbers = np.load(directory / "familiarity.npy")
+    content = (directory / "familiarity.npy").read_bytes()
+    (directory / "familiarity.npy").write_bytes(content + b"<script>more</script>")
+    import_worker._take_familiarity(directory, run, values | {"unknown": "<script>"})
+    assert read_familiarity(run) is not None
+    assert "script" not in run.path("familiarity.json").read_text()
+    assert b"script" not in run.path("familiarity.npy").read_bytes()
+    np.testing.assert_array_equal(np.load(run.path("familiarity.npy")), numbers)
+    assert json.loads(run.path("familiarity.json").read_text()).keys() == values.keys()
+
+
+@pytest.mark.parametrize("change", ["arrays", "nan", "shapes", "limit", "list", "name"])
 def test_what_cannot_judge_is_left_out(with_familiarity, change):
     directory, run, values = with_familiarity
     if change == "arrays":
         np.save(directory / "familiarity.npy", np.zeros(3, "float32"))
+    elif change == "nan":
+        numbers = np.load(directory / "familiarity.npy")
+        np.save(directory / "familiarity.npy", np.full_like(numbers, np.nan))
+    elif change == "list":
+        values = {**values, "shapes": [1, 2]}
+    elif change == "name":
+        values = {**values, "shapes": {**values["shapes"], "<b>": [0]}}
     elif change == "shapes":
         values = {**values, "shapes": {name: [1, 1] for name in values["shapes"]}}
     else:

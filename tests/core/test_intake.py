@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polyp_core.errors import BusyError
 from polyp_core.images import FORMATS
 from polyp_core.intake import Limits, find_format, take_files
 from tests.core.dicom_files import pack, write_dicom
@@ -161,8 +162,8 @@ def test_what_is_no_image_is_skipped_with_one_line_for_all():
     assert list_names(taken) == ["dd/a.png"]
     assert read_only_problem(taken) == (
         "",
-        "4 files were left out ('dd/Thumbs.db', 'dd/notes.txt', …): what is hidden or no image is "
-        "not judged. Expected PNG, JPEG, BMP, TIFF, WebP, DICOM or a zip of them.",
+        "2 files were left out ('dd/notes.txt', 'dd/a.pdf'): what is no image is not judged. "
+        "Expected PNG, JPEG, BMP, TIFF, WebP, DICOM or a zip of them.",
     )
 
 
@@ -170,7 +171,7 @@ def test_hidden_files_in_a_zip_are_skipped():
     files = {"__MACOSX/._1.png": PNG, "1.png": PNG, "readme.md": b"hello"}
     taken = take({"a.zip": pack_zip(files).getvalue()})
     assert list_names(taken) == ["a.zip/1.png"]
-    assert read_only_problem(taken)[1].startswith("2 files were left out")
+    assert read_only_problem(taken)[1].startswith("1 file was left out")
 
 
 def test_a_text_that_is_called_an_image_is_told_by_its_name():
@@ -257,12 +258,39 @@ def test_a_zip_larger_than_everything_allowed_is_not_opened():
 
 
 def test_a_zip_of_endless_texts_is_not_looked_through_to_the_end():
-    texts = {f"{n}.txt": b"hello" for n in range(100)}
-    taken = take({"a.zip": pack_zip(texts).getvalue()}, limits=Limits(max_files=2))
+    packed = pack_zip({f"{n}.txt": b"hello" for n in range(20)}).getvalue()
+    taken = take([(f"{n}.zip", packed) for n in range(5)], limits=Limits(max_files=2))
     assert [text.split(" (")[0] for _, text in taken.problems] == [
         "80 files were left out",
         "20 files were left out",
     ]
+
+
+def test_a_zip_of_far_more_files_than_may_be_taken_is_refused_unopened():
+    packed = pack_zip({f"{n}.png": PNG for n in range(21)}).getvalue()
+    taken = take({"a.zip": packed, "b.png": PNG}, limits=Limits(max_files=2))
+    assert list_names(taken) == ["b.png"]
+    name, text = read_only_problem(taken)
+    assert name == "a.zip"
+    assert text.startswith("'a.zip' holds 21 files and folders. Expected at most 20.")
+
+
+def test_zips_that_take_too_long_to_open_end_the_taking():
+    packed = pack_zip({"a.png": PNG}).getvalue()
+    damaged = packed[:-30]
+    limits = Limits(max_header_s=0.0)
+    taken = take([("1.zip", damaged), ("2.zip", packed)], limits=limits)
+    assert [name for name, _ in taken.problems] == ["1.zip", "2.zip"]
+    assert "took longer than 0 s" in taken.problems[1][1]
+    assert take({"2.zip": packed}, limits=limits).items == ()
+
+
+def test_one_image_at_most_is_said_in_the_singular():
+    text = read_only_problem(take({"a.png": PNG, "b.png": PNG}, limits=Limits(max_files=1)))[1]
+    assert "at most 1 image is taken at once." in text
+    limits = Limits(max_pictures=1)
+    text = read_only_problem(take({"a.png": PNG, "b.png": PNG}, limits=limits))[1]
+    assert "at most 1 picture, frames of films among them, is taken at once." in text
 
 
 def test_unpacking_what_is_no_image_counts_as_well():
@@ -388,6 +416,19 @@ def test_a_damaged_dicom_file_is_told_and_the_others_are_taken():
     assert read_only_problem(taken)[0] == "a.dcm"
 
 
+def test_a_file_that_had_to_wait_too_long_is_noted_and_the_intake_with_it(monkeypatch):
+    def refuse(data, name):
+        raise BusyError(f"'{name}' was not decoded: many pictures are waiting.")
+
+    files = {"a.dcm": write_dicom(RAMP)}
+    assert not take(files).was_busy
+    assert not take({"b.dcm": write_dicom(RAMP)[:300]}).was_busy  # damaged for good
+    monkeypatch.setattr("polyp_core.intake.basket.read_facts", refuse)
+    taken = take(files)
+    assert taken.was_busy
+    assert "many pictures are waiting" in read_only_problem(taken)[1]
+
+
 def test_damaged_files_count_so_that_they_cannot_take_for_ever():
     files = {f"{n}.dcm": write_dicom(RAMP)[:300] for n in range(3)} | {"b.png": PNG}
     taken = take(files, limits=Limits(max_files=2))
@@ -428,6 +469,58 @@ def test_numbers_before_the_names_are_patients_where_they_are_many():
     assert [item.patient for item in take(many).items][:3] == ["20", "20", "21"]
     few = {f"dd/2024_{n}.png": PNG for n in range(24)}
     assert {item.patient for item in take(few).items} == {""}
+
+
+def list_patients(files, **options):
+    return {item.name: item.patient for item in take(files, **options).items}
+
+
+def test_the_same_patient_number_in_two_zips_is_two_patients():
+    one, two = ({f"patient-01/{n}.png": PNG} for n in (1, 2))
+    files = [
+        ("hospitalA.zip", pack_zip(one).getvalue()), ("hospitalB.zip", pack_zip(two).getvalue()),
+    ]  # fmt: skip
+    assert list_patients(files[:1]) == {"hospitalA.zip/patient-01/1.png": "patient-01"}
+    assert list_patients(files) == {
+        "hospitalA.zip/patient-01/1.png": "hospitalA.zip/patient-01",
+        "hospitalB.zip/patient-01/2.png": "hospitalB.zip/patient-01",
+    }
+    assert set(list_patients(files, group_pattern=r"patient-(\d+)").values()) == {
+        "hospitalA.zip/01", "hospitalB.zip/01",
+    }  # fmt: skip
+
+
+def test_two_zips_of_the_same_name_are_two():
+    packed = pack_zip({"patient-01/1.png": PNG}).getvalue()
+    assert list(list_patients([("a.zip", packed)] * 2).values()) == [
+        "a.zip/patient-01", "a.zip (2)/patient-01",
+    ]  # fmt: skip
+    packed = pack_zip({"1.png": PNG}).getvalue()
+    assert len(set(list_patients([("patient-01.zip", packed)] * 2).values())) == 2
+
+
+def test_the_same_patient_number_in_two_dropped_folders_is_two_patients():
+    assert list_patients({"A/patient-01_1.png": PNG, "B/patient-01_2.png": PNG}) == {
+        "A/patient-01_1.png": "A/patient-01", "B/patient-01_2.png": "B/patient-01",
+    }  # fmt: skip
+
+
+def test_numbers_before_names_are_other_patients_in_another_zip():
+    names = [f"{patient}_{n}.png" for patient in range(20, 32) for n in (1, 2)]
+    packed = pack_zip(dict.fromkeys(names, PNG)).getvalue()
+    patients = set(list_patients([("a.zip", packed), ("b.zip", packed)]).values())
+    assert len(patients) == 24
+    assert {"a.zip/20", "b.zip/20"} < patients
+
+
+def test_dropped_folders_that_are_a_patient_each_bear_the_patients_name():
+    files = {"patient-01/1.png": PNG, "patient-01/2.png": PNG, "patient-02/1.png": PNG}
+    assert list(list_patients(files).values()) == ["patient-01", "patient-01", "patient-02"]
+
+
+def test_a_patient_whom_the_dicom_files_name_is_one_in_any_zip():
+    packed = pack_zip({"patient-01.dcm": write_dicom(RAMP, PatientID="Ada")}).getvalue()
+    assert len(set(list_patients([("a.zip", packed), ("b.zip", packed)]).values())) == 1
 
 
 def test_the_frames_of_one_film_are_of_one_patient_who_is_not_the_next_films():

@@ -14,20 +14,26 @@ import numpy as np
 import pytest
 
 from polyp_core import model_import
+from polyp_core.archives import open_members
 from polyp_core.decision import Band, Decision, Goal, read_decision, write_decision
 from polyp_core.errors import AccessError, ModelError, PolypError, RunError
 from polyp_core.familiarity import read_familiarity
+from polyp_core.foreign_files.members import select_run
 from polyp_core.model_import import import_run, suggest_name
+from polyp_core.network_size import measure_network
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
 from polyp_core.summaries import list_summaries
+from polyp_core.weights import check_weights
 from tests.core.attack_files import (
     ATTACKS,
+    MODEL,
     change_json,
     give_familiarity,
     make_run_files,
     pack,
     write_keras,
+    write_weights,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -197,6 +203,16 @@ def test_a_run_that_lacks_something_is_refused(name, tmp_path):
         import_run(pack(files, tmp_path / "run.zip"), "run", tmp_path / "runs")
 
 
+@pytest.mark.parametrize("weights", ["model.weights.h5", "model.keras"])
+def test_the_files_that_the_page_names_are_all_that_is_needed(weights, tmp_path):
+    files = {**make_run_files(), "model.weights.h5": write_weights()}
+    names = ("config.json", "serving.json", "index.csv", weights)
+    path = pack({name: files[name] for name in names}, tmp_path / "run.zip")
+    with open_members(path, "run.zip") as members:
+        model_import._stage(select_run(members), tmp_path)
+    check_weights(tmp_path / "weights.h5", size=measure_network(MODEL))
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "junk.zip").write_bytes(b"junk")
     with pytest.raises(PolypError, match="is no zip"):
@@ -283,8 +299,8 @@ def test_a_decision_for_another_model_stays_behind(tmp_path):
 
 def test_weights_of_a_keras_file_are_taken_whatever_its_settings_say(tmp_path):
     """They are not read as settings: a text that is no model at all changes nothing."""
+    from polyp_core.archives import Member
     from polyp_core.foreign_files.members import take_model
-    from polyp_core.importing import Member
 
     content = write_keras(b"the weights", text='{"class_name": "Functional"}')
     member = Member("model.keras", ("model.keras",), len(content), lambda: iter([content]))

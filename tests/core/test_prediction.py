@@ -1,12 +1,15 @@
+import queue
 import shutil
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 import pytest
 
+from polyp_core.decision import Decision, Goal, write_decision
 from polyp_core.errors import ImageError, ModelError
 from polyp_core.familiarity import Verdict
 from polyp_core.images import Picture, decode_image, decode_picture, prepare_picture
@@ -17,6 +20,7 @@ from polyp_core.prediction import (
     Predictor,
     classify_files,
     draw_overlay,
+    files,
     load_classifier,
     predictor,
 )
@@ -173,6 +177,62 @@ def test_there_are_never_more_interpreters_than_cores(finished_run, monkeypatch)
     assert 1 <= len(made) <= 3
 
 
+class Held:
+    """An interpreter that works only while so many others do."""
+
+    def __init__(self, interpreter, gate):
+        self._interpreter, self._gate = interpreter, gate
+
+    def __getattr__(self, name):
+        return getattr(self._interpreter, name)
+
+    def invoke(self):
+        self._gate.wait()
+        self._interpreter.invoke()
+
+
+def test_each_of_several_callers_at_once_has_an_interpreter_of_its_own(finished_run, monkeypatch):
+    content = finished_run.path("serving.tflite").read_bytes()
+    make, made, gate = Predictor._make_interpreter, [], threading.Barrier(3, timeout=20)
+
+    def make_held(self):
+        made.append(Held(make(self), gate))
+        return made[-1]
+
+    image = np.full((32, 32, 1), 90, np.uint8)
+    expected = Predictor(content).predict(image)[0]
+    monkeypatch.setattr(Predictor, "_make_interpreter", make_held)
+    monkeypatch.setattr(predictor, "count_cores", lambda: 3)
+    shared = Predictor(content)
+    with ThreadPoolExecutor(6) as pool:
+        found = [pool.submit(shared.predict, image) for _ in range(12)]
+        assert {each.result()[0] for each in found} == {expected}
+    assert len(made) == 3
+
+
+def test_an_interpreter_that_could_not_be_made_may_be_made_later(finished_run, monkeypatch):
+    content = finished_run.path("serving.tflite").read_bytes()
+    monkeypatch.setattr(predictor, "count_cores", lambda: 2)
+    shared, make = Predictor(content), Predictor._make_interpreter
+
+    def fail(self):
+        raise MemoryError
+
+    def get_without_waiting(block=True):
+        assert not block, "it waits for another, as if there could be no more"
+        raise queue.Empty
+
+    with shared._borrow_interpreter() as first:
+        monkeypatch.setattr(shared._idle, "get", get_without_waiting)
+        monkeypatch.setattr(Predictor, "_make_interpreter", fail)
+        for _ in range(3):
+            with pytest.raises(MemoryError), shared._borrow_interpreter():
+                pass
+        monkeypatch.setattr(Predictor, "_make_interpreter", make)
+        with shared._borrow_interpreter() as second:
+            assert second is not first
+
+
 def test_a_large_model_is_held_once_and_uses_two_cores(finished_run, monkeypatch):
     content = finished_run.path("serving.tflite").read_bytes()
     monkeypatch.setattr(predictor, "_MAX_POOL_BYTES", len(content))
@@ -231,6 +291,41 @@ def test_a_bug_in_a_thread_keeps_its_traceback(finished_run, classifier, monkeyp
     monkeypatch.setattr(Predictor, "examine", fail)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         list(classify_files(classifier, list_validation(finished_run)))
+
+
+def test_an_image_for_which_there_is_no_memory_is_a_row_with_an_error(
+    finished_run, classifier, monkeypatch
+):
+    paths = list_validation(finished_run)[:4]
+    decode, read = files.decode_pictures, files.read_file
+
+    def decode_unless_large(data, name, frames=None):
+        if name == paths[1].name:
+            raise MemoryError
+        return decode(data, name, frames)
+
+    def read_unless_large(path, name):
+        if path == paths[2]:
+            raise MemoryError
+        return read(path, name)
+
+    monkeypatch.setattr(files, "decode_pictures", decode_unless_large)
+    monkeypatch.setattr(files, "read_file", read_unless_large)
+    answers = [answer for (answer,) in classify_files(classifier, paths, num_threads=2)]
+    assert [bool(answer.error) for answer in answers] == [False, True, True, False]
+    for number in (1, 2):
+        assert answers[number].error.startswith(
+            f"'{paths[number].name}' needs more memory than is free. Expected "
+        )
+
+
+def test_what_the_threshold_was_chosen_on_is_known_where_somebody_chose_it(finished_run, tmp_path):
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(finished_run.directory, copy.directory)
+    assert load_classifier(copy).level == ""
+    for level in ("image", "patient"):
+        write_decision(copy, Decision(Goal("youden"), 0.31, level=level))
+        assert load_classifier(copy).level == level
 
 
 def write_film(path, frames, **elements):

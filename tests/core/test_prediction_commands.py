@@ -214,6 +214,40 @@ def test_nothing_is_left_behind_where_nothing_could_be_begun(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+@pytest.mark.parametrize("run", ["demo", "no such run"])
+def test_a_typing_error_leaves_the_table_of_an_interrupted_run(tmp_path, capsys, run):
+    (tmp_path / "empty").mkdir()
+    part = tmp_path / "out.csv.part"
+    part.write_text("of yesterday")
+    path = str(tmp_path / ("empty" if run == "demo" else "."))
+    assert main(["predict", run, path, "--csv", str(tmp_path / "out.csv")]) == 1
+    assert part.read_text() == "of yesterday"
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_interruption_before_the_first_row_keeps_what_was_there_and_names_no_file(
+    tmp_path, capsys, monkeypatch, is_there
+):
+    folder, part = write_folder(tmp_path / "a", 2), tmp_path / "out.csv.part"
+    if is_there:
+        part.write_text("of yesterday")
+    interrupt_after(monkeypatch, 0)
+    assert main(["predict", "demo", str(folder), "--csv", str(tmp_path / "out.csv")]) == 130
+    assert capsys.readouterr().err == "Interrupted: 0 pictures classified so far.\n"
+    assert part.exists() == is_there
+    assert not is_there or part.read_text() == "of yesterday"
+
+
+def test_a_new_run_writes_nothing_behind_the_rows_of_an_interrupted_one(tmp_path, monkeypatch):
+    folder, part = write_folder(tmp_path / "a", 4), tmp_path / "out.csv.part"
+    part.write_text("of yesterday\n" * 99)
+    interrupt_after(monkeypatch, 2)
+    assert main(["predict", "demo", str(folder), "--csv", str(tmp_path / "out.csv")]) == 130
+    rows = read_rows(part)
+    assert [Path(row["path"]).name for row in rows] == ["0.png", "1.png"]
+
+
 def test_a_folder_in_the_place_of_the_table_is_refused_before_the_work(tmp_path, capsys):
     (tmp_path / "out.csv").mkdir()
     write_image(tmp_path / "a.png", is_bright_spot=True, seed=0)

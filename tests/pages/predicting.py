@@ -54,7 +54,13 @@ def tell_strangers(
     monkeypatch, *, p_value=0.004, reasons=("it is in colour",), is_stranger=True, is_known=True
 ) -> None:
     """Have every model say this of every picture; or know nothing of its training images."""
-    verdict = Verdict(p_value=p_value, is_stranger=is_stranger, reasons=tuple(reasons))
+    verdict = Verdict(
+        p_value=p_value,
+        is_stranger=is_stranger,
+        reasons=tuple(reasons),
+        num_beyond=round(p_value * 1000) - 1,
+        num_known=999,
+    )
     familiarity = AlwaysTells(verdict) if is_known else None
     load = prediction.load_classifier
     monkeypatch.setattr(

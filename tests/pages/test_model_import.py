@@ -72,6 +72,15 @@ def test_what_came_in_is_said_and_the_uploader_is_empty_again(app, tmp_path, mon
     assert not app.text_input
 
 
+def test_the_page_says_what_a_zip_needs_and_how_a_larger_one_comes_in(app):
+    text = " ".join(caption.value for caption in app.caption)
+    for name in ("config.json", "serving.json", "index.csv", "model.weights.h5", "model.keras"):
+        assert f"`{name}`" in text
+    assert "A zip may have 50 MB." in text
+    assert "`serving.tflite` is made anew." in text
+    assert "`python -m polyp_core import FILE`" in text
+
+
 def test_a_shared_demo_offers_none(app, monkeypatch):
     monkeypatch.setenv("POLYP_DEMO", "1")
     app.run()

@@ -1,6 +1,7 @@
 """One image and what it gets: an answer, no sure answer, no answer at all, or an error."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from starlette.formparsers import MultiPartParser
 
 import ui.readers
 from polyp_core.decision import Band, Decision, Goal, write_decision
+from polyp_core.familiarity import Verdict
 from polyp_core.prediction import load_classifier
 from polyp_core.workspace import DEMO_RUN
 from tests.pages.conftest import click, read_texts
@@ -22,6 +24,7 @@ from tests.pages.predicting import (
     upload,
 )
 from ui import charts
+from ui.predict_answers import say_unlike
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +152,7 @@ def test_a_stranger_gets_no_answer_but_reasons(open_page, monkeypatch):
     texts = read_texts(app)
     assert "No answer: not like the training images" in texts
     assert "- It is in \\*colour\\*, the others are grey" in texts
-    assert "Stranger than more than 99 of 100 training images" in texts
+    assert "Stranger than 996 of 999 training images it was compared with." in texts
     assert "Probability of" not in texts
     assert len(app.get("image")) == 1
     assert len(app.get("plotly_chart")) == 0
@@ -165,10 +168,34 @@ def test_what_the_model_would_say_of_a_stranger_comes_with_a_warning(open_page, 
     assert "Probability of calcified" in texts
 
 
+@pytest.mark.parametrize(
+    ("num_beyond", "num_known", "is_near", "said"),
+    [
+        (0, 60, False, "Stranger than all 60 training images it was compared with."),
+        (0, 2000, False, "Stranger than all 2,000 training images it was compared with."),
+        (3, 100, False, "Stranger than 97 of 100 training images it was compared with."),
+        (
+            *(3, 100, True),
+            "Stranger than 97 of 100 training images it was compared with. That is near the limit: "
+            "of images that are like them about 5 in 100 are refused as well.",
+        ),
+        (0, 0, False, "Stranger than the training images."),
+    ],
+)
+def test_how_strange_an_image_is_is_counted_in_training_images(
+    num_beyond, num_known, is_near, said
+):
+    verdict = Verdict(
+        p_value=(1 + num_beyond) / (1 + num_known), is_stranger=True, num_beyond=num_beyond,
+        num_known=num_known, is_near=is_near,
+    )  # fmt: skip
+    assert say_unlike(SimpleNamespace(verdict=verdict)) == said
+
+
 def test_a_familiar_image_is_said_to_be_one(open_page, monkeypatch, pictures):
     tell_strangers(monkeypatch, p_value=0.62, reasons=(), is_stranger=False)
     app = upload(open_page("Predict"), ("familiar.png", pictures[0].read_bytes()))
-    assert "Like the training images" in read_texts(app)
+    assert "Not unlike the training images" in read_texts(app)
     assert "cannot tell whether" not in read_texts(app)
 
 
@@ -178,7 +205,7 @@ def test_a_model_that_knows_nothing_of_its_images_says_so(open_page, monkeypatch
     texts = read_texts(app)
     assert "It cannot tell whether an image is like its training images" in texts
     assert "Train again" in texts
-    assert "Like the training images" not in texts
+    assert "Not unlike the training images" not in texts
 
 
 def test_a_large_colour_picture_is_shown_losslessly(open_page, monkeypatch):
@@ -207,7 +234,7 @@ def test_the_camera_is_asked_for_only_when_it_is_chosen(open_page):
     app.session_state["predict ways"] = ["camera", "folder"]
     app.run()
     assert len(app.get("camera_input")) == 1
-    assert len(app.file_uploader) == 2
+    assert len(app.file_uploader) == 3  # that of a model included
     assert not app.exception
 
 

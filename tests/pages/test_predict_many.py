@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+import json
 import zipfile
 
 import numpy as np
 import pytest
 import streamlit as st
 
+import ui.predict_answers
 import ui.predict_intake
 from polyp_core.decision import Band, Decision, Goal, write_decision
 from polyp_core.errors import BusyError
@@ -206,6 +208,24 @@ def test_the_run_that_the_train_page_hands_over_is_the_model(open_page, own_run)
     assert demo_first.selectbox(key="model").value == own_run
 
 
+def test_an_image_that_the_model_was_trained_on_is_told(open_page, own_run):
+    index = own_run.read_index()
+    said = "was trained on this very image"
+    for split in ("train", "validation"):
+        path = index.folder / index.select(split)["path"].iloc[0]
+        text = read_plainly(upload(open_page("Predict"), (path.name, path.read_bytes())))
+        assert (said in text) == (split == "train")
+
+
+def test_a_model_of_other_classes_is_not_compared(open_page, own_run):
+    assert [toggle.label for toggle in open_page("Predict").toggle] == [
+        "Compare with a second model"
+    ]
+    values = json.loads(own_run.path("config.json").read_text())
+    own_run.write_json("config.json", values | {"class_names": ["cyst", "tumour"]})
+    assert not open_page("Predict").toggle
+
+
 def test_with_one_model_there_is_nothing_to_compare(open_page):
     assert not open_page("Predict").toggle
 
@@ -263,6 +283,58 @@ def test_an_image_that_had_to_wait_too_long_is_asked_again(open_page, pictures, 
     assert "Probability of calcified" in read_plainly(app)
 
 
+def test_a_film_that_had_to_wait_too_long_is_taken_at_the_next_try(open_page, monkeypatch):
+    tell_strangers(monkeypatch, is_known=False)
+    frame = render_phantom(draw_parameters(0, 2, 1))[:200, :200]
+    film = pack([compress(frame)], JPEG_2000, (200, 200))
+    with monkeypatch.context() as patch:
+
+        def refuse(data, name):
+            raise BusyError(f"'{name}' was not decoded: many pictures are waiting.")
+
+        patch.setattr("polyp_core.intake.basket.read_facts", refuse)
+        app = upload(open_page("Predict"), ("film", film))
+        assert "many pictures are waiting" in read_plainly(app)
+    app.run()
+    assert "many pictures are waiting" not in read_plainly(app)
+    assert "Probability of calcified" in read_plainly(app)
+
+
+def test_images_that_take_too_long_to_decode_are_judged_in_parts(open_page, pictures, monkeypatch):
+    tell_strangers(monkeypatch, is_known=False)
+    monkeypatch.setattr(ui.predict_answers, "_BUDGET_S", 0.0)
+    data = pictures[0][1]
+    app = upload(open_page("Predict"), *[(f"slow-{n}.png", data) for n in range(3)])
+    text = read_plainly(app)
+    assert "2 images were not judged: the images before took longer than 0 s to decode." in text
+    assert "Probability of calcified" in text
+    app.run()  # whatever is clicked does not begin another round
+    assert "2 images were not judged" in read_plainly(app)
+    app.button(key="predict go on").click().run()
+    assert "1 image was not judged" in read_plainly(app)
+    assert list(read_table(app)["file"]) == ["slow-0.png", "slow-1.png"]
+    app.button(key="predict go on").click().run()
+    assert "not judged" not in read_plainly(app)
+    assert len(read_table(app)) == 3
+
+
+def test_images_that_are_known_take_nothing_of_the_time(open_page, alike, monkeypatch):
+    tell_strangers(monkeypatch, is_known=False)
+    app = upload(open_page("Predict"), *alike)
+    monkeypatch.setattr(ui.predict_answers, "_BUDGET_S", 0.0)
+    app.run()
+    assert "not judged" not in read_plainly(app)
+    assert len(read_table(app)) == 12
+
+
+def test_a_shared_demo_decodes_for_a_shorter_time(open_page, pictures, monkeypatch):
+    monkeypatch.setattr(ui.predict_answers, "_DEMO_BUDGET_S", 0.0)
+    assert "not judged" not in read_plainly(upload(open_page("Predict"), *pictures))
+    forget()
+    monkeypatch.setenv("POLYP_DEMO", "1")
+    assert "1 image was not judged" in read_plainly(upload(open_page("Predict"), *pictures))
+
+
 def test_other_contents_of_the_same_names_are_other_images(finished_run):
     def answer(content):
         sha256 = hashlib.sha256(content).hexdigest()
@@ -279,7 +351,7 @@ def test_a_shared_demo_takes_fewer_images_at_once(open_page, pictures, monkeypat
     monkeypatch.setenv("POLYP_DEMO", "1")
     text = read_plainly(upload(open_page("Predict"), *pictures))
     assert "1 file was left out" in text
-    assert "at most 1 images are taken at once" in text
+    assert "at most 1 image is taken at once" in text
 
 
 def test_a_drawn_image_is_a_phantom_like_those_of_the_demo_set(demo_data):

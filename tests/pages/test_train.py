@@ -71,9 +71,19 @@ def test_a_finished_run_says_what_it_is_worth(open_page, own_run):
 )
 def test_a_finished_run_says_what_its_temperature_changed(open_page, own_run, temperature, said):
     metrics = own_run.read_metrics()
-    metrics["calibration"]["temperature"] = temperature
+    metrics["calibration"] |= {"temperature": temperature}
+    metrics["calibration"]["log_loss"] = {"before": 0.5, "after": 0.4}
     own_run.write_json("metrics.json", metrics)
     assert said in read_texts(open_page("Train", run="own"))
+
+
+def test_a_temperature_that_changes_nothing_is_no_finding(open_page, own_run):
+    metrics = own_run.read_metrics()
+    metrics["calibration"]["temperature"] = 1.03
+    metrics["calibration"]["log_loss"] = {"before": 0.3371, "after": 0.3369}
+    own_run.write_json("metrics.json", metrics)
+    texts = read_texts(open_page("Train", run="own"))
+    assert "as sure of itself as its validation bears out" in texts
 
 
 def test_a_failed_run_says_why(open_page, own_run):
