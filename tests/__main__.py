@@ -8,7 +8,8 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
-    ("pytest", *sys.argv[1:]),
+    # Two processes, each a file at a time, since much of what is tested waits for other processes.
+    ("pytest", "-n", "2", "--dist", "loadfile", *sys.argv[1:]),
 )
 
 
