@@ -54,6 +54,8 @@ def workspace_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing a test does touches the user's workspace."""
     folder = tmp_path / "workspace"
     monkeypatch.setenv("POLYP_WORKSPACE", str(folder))
+    # A worker that a test runs in its own process leaves it behind.
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     return folder
 
 

@@ -55,7 +55,7 @@ def test_a_walk_over_all_pages_finds_what_is_off_nowhere_and_changes_nothing(pag
     before = list_files(demo.workspace)
     for path in PATHS:
         open_page(page, demo, path)
-        expect(page.get_by_text("A shared demo.")).to_be_visible()
+        expect(page.get_by_text("A shared demo of a program")).to_be_visible()
         expect(page.get_by_test_id("stMain").get_by_role("button", name=OFF)).to_have_count(0)
         expect(page.get_by_test_id("stException")).to_have_count(0)
     # What is the visitor's own stays usable: a slider, a threshold, an upload.
@@ -88,7 +88,7 @@ def test_no_link_reaches_what_is_off(page, demo, tmp_path):
     before = list_files(demo.workspace)
     for link in LINKS:
         open_page(page, demo, link.format(data=data))
-        expect(page.get_by_text("A shared demo.")).to_be_visible()
+        expect(page.get_by_text("A shared demo of a program")).to_be_visible()
         said = read_main(page)
         assert "secret-images" not in said, link
         assert "20 images of 10 patients" not in said, link

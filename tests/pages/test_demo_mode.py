@@ -59,7 +59,7 @@ def test_every_page_says_that_it_is_a_demo_and_offers_nothing_that_is_off(
     before = list_files(workspace_dir)
     app = open_page(name, run="own")
     texts = read_texts(app)
-    assert "A shared demo." in texts
+    assert "A shared demo" in texts
     assert "nothing you do here is kept" in texts
     assert "Nothing leaves this computer" not in texts
     assert not app.error
