@@ -8,8 +8,8 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
-    # Two processes, each a file at a time, since much of what is tested waits for other processes.
-    ("pytest", "-n", "2", "--dist", "loadfile", *sys.argv[1:]),
+    # Two processes, since much of what is tested waits for others; tests/conftest.py groups them.
+    ("pytest", "-n", "2", "--dist", "loadgroup", *sys.argv[1:]),
 )
 
 

@@ -18,6 +18,13 @@ from polyp_core.runs import FINAL_STATES, Run
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two processes each takes a file at a time; all that is a browser's stays in one."""
+    for item in items:
+        group = "browser" if "e2e" in item.path.parts else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def write_image(path: Path, *, is_bright_spot: bool, seed: int, size_px: int = 40) -> None:
     """A grey noise image; a bright spot in the middle is the mark of the positive class."""
     pixels = np.random.default_rng(seed).integers(20, 90, (size_px, size_px)).astype(np.uint8)

@@ -133,7 +133,8 @@ def open_page(page, server: Server, path: str) -> None:
 
 
 def wait_for_rest(page) -> None:
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    selector = "[data-testid=stApp][data-test-script-state=notRunning]"
+    page.wait_for_selector(selector, state="attached", timeout=60_000)
 
 
 def find_stop(page):
