@@ -31,10 +31,10 @@ def crop(picture: np.ndarray) -> np.ndarray:
     return picture[top : top + new_height_px, left : left + new_width_px]
 
 
-def say_accuracy(run: Run) -> str:
-    """Such as "84 % (76–90)"."""
+def say_worth(run: Run) -> str:
+    """What a model is worth, with n, interval and baseline; "not tested" where nobody knows."""
     metrics = read_worth(run)
-    return words.say_percent(words.get_main_level(metrics)[0]["accuracy"]) if metrics else ""
+    return words.say_worth(*words.get_main_level(metrics)) if metrics else "not tested"
 
 
 def show_example(run: Run) -> None:
@@ -95,7 +95,7 @@ with cards, st.container(border=True, height="stretch"):
             else "No run of your own yet; this is the demo model's"
         )  # fmt: skip
     else:
-        st.write(f"Best run **{ui.escape(ui.name_run(best))}**: {say_accuracy(best)}")
+        st.write(f"Best run **{ui.escape(ui.name_run(best))}**: {say_worth(best)}")
     figure = charts.draw_small_curve((active or best).read_history(), is_dark=ui.is_dark())
     st.plotly_chart(figure, config=ui.CHART, alt="Validation accuracy by epoch")
     st.space("stretch")
@@ -110,7 +110,7 @@ with cards, st.container(border=True, height="stretch"):
 
 with cards, st.container(border=True, height="stretch"):
     st.subheader(":material/center_focus_strong: Predict", anchor=False)
-    st.write(f"Ready: **{ui.escape(ui.name_run(newest))}**, {say_accuracy(newest)}")
+    st.write(f"Ready: **{ui.escape(ui.name_run(newest))}**: {say_worth(newest)}")
     with suppress(PolypError):  # whose images may be gone, or not to be shown here
         show_example(newest)
     st.space("stretch")
