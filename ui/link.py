@@ -15,6 +15,7 @@ from polyp_core.config.patterns import check_given_pattern
 from polyp_core.errors import PolypError
 from polyp_core.presets import PRESETS
 from polyp_core.processes import NAME_PATTERN
+from ui import address
 from ui.draft import (
     choose_preset,
     find_draft,
@@ -42,9 +43,8 @@ def read_link(choices: Mapping[str, Collection[str | int]] | None = None) -> Non
         choices: What may be chosen of each name, such as the views there are.
     """
     given = st.query_params.to_dict()
-    if not given or given == st.session_state.get("link"):
+    if not given or not address.is_opened("link", given):
         return
-    st.session_state["link"] = given
     forget_images()  # what the link asks for stays, whatever was fitted to other images
     if given.get("preset") in PRESETS:
         choose_preset(given["preset"])
@@ -106,7 +106,7 @@ def write_link(*, with_view: bool) -> None:
         shown |= {name: str(st.session_state[name]) for name in _VIEW if name in st.session_state}
     elif "run" in st.session_state:  # the one that is looked at
         shown["run"] = st.session_state["run"]
-    st.session_state["link"] = shown
+    address.note("link", shown)
     if st.query_params.to_dict() != shown:
         st.query_params.from_dict(shown)
 

@@ -9,6 +9,7 @@ from polyp_core import workspace
 from polyp_core.answers import read_credentials
 from polyp_core.errors import ModelError
 from polyp_core.runs import Run
+from ui import address
 from ui.frame import show_credentials, show_problem
 from ui.readers import name_run, open_classifier
 from ui.words import escape
@@ -96,9 +97,8 @@ def _take_handover(runs: list[Run]) -> None:
 def _take_link(runs: list[Run]) -> None:
     """Take the model that an opened link names; one that the page wrote itself says nothing."""
     given = st.query_params.get("model")
-    if given is None or given == st.session_state.get(_LINK):
+    if given is None or not address.is_opened(_LINK, given):
         return
-    st.session_state[_LINK] = given
     known = {_name(run): run for run in reversed(runs)}
     _forget_problem()
     if given in known:
@@ -117,7 +117,7 @@ def _forget_problem() -> None:
 def _write_link(run: Run) -> None:
     """Put the model into the address bar, so that a copied link opens the page with it."""
     name = _name(run)
-    st.session_state[_LINK] = name
+    address.note(_LINK, name)
     if st.query_params.get("model") != name:
         st.query_params["model"] = name
 

@@ -7,6 +7,7 @@ import streamlit as st
 from polyp_core.runs import Run
 from polyp_core.study import Study
 from polyp_core.workspace import DEMO_RUN
+from ui import address
 from ui.frame import show_problem
 from ui.results_source import Judged
 
@@ -23,9 +24,8 @@ def take_link(sources: Sequence[Run | Study]) -> None:
     To be called before the widgets are drawn.
     """
     given = st.query_params.to_dict()
-    if not given or given == st.session_state.get(_WRITTEN):
+    if not given or not address.is_opened(_WRITTEN, given):
         return
-    st.session_state[_WRITTEN] = given
     wanted = ("study", given["study"]) if "study" in given else ("run", given.get("run", ""))
     known = {_name(source): source for source in sources}
     if wanted in known:
@@ -49,7 +49,7 @@ def write_link(judged: Judged, unit: str, threshold: float) -> None:
     """Put what is looked at into the address bar."""
     kind, name = _name(judged.study or judged.run)
     shown = {kind: name, "kind": judged.kind, "level": unit, "threshold": f"{threshold:.9g}"}
-    st.session_state[_WRITTEN] = shown
+    address.note(_WRITTEN, shown)
     if st.query_params.to_dict() != shown:
         st.query_params.from_dict(shown)
 

@@ -4,7 +4,7 @@ import json
 
 
 def test_a_pattern_of_a_link_that_could_take_for_ever_is_left_out(open_page):
-    app = open_page("Data", link={})
+    app = open_page("Data")
     app.query_params["data.group_pattern"] = "(.*.*.*.*)!"
     app.query_params["augmentation.zoom"] = "0.3"
     app.run()
@@ -16,7 +16,7 @@ def test_a_pattern_of_a_link_that_could_take_for_ever_is_left_out(open_page):
 
 
 def test_a_plain_pattern_of_a_link_is_taken(open_page):
-    app = open_page("Data", link={})
+    app = open_page("Data")
     app.query_params["data.group_pattern"] = r"(patient-\d+)"
     app.run()
     assert not app.exception
