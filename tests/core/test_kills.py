@@ -33,16 +33,15 @@ keras = pytest.importorskip("keras")
 # Smaller than life, but with every kind of state: 45 images make eleven batches and a short one.
 SETTINGS = {
     "thesis": (
-        "model.image_size_px=64", "training.ema=0.9", "training.keep=best",
+        "model.image_size_px=32", "training.ema=0.9", "training.keep=best",
         "training.class_weights=balanced", "training.learning_rate=0.0003",
     ),
     "thesis-plus": (
-        "model.image_size_px=64", "training.schedule=plateau", "training.decay_epochs=1",
+        "model.image_size_px=32", "model.filters=16,16,32", "training.schedule=plateau", "training.decay_epochs=1",
         "training.early_stopping_patience=6", "training.gradient_clip=1",
     ),
     "compact": (
-        "model.image_size_px=64", "model.filters=16,32,64", "training.epochs=24",
-        "training.milestones=2,5",
+        "model.image_size_px=32", "model.filters=8,16", "training.milestones=2,5",
     ),
 }  # fmt: skip
 

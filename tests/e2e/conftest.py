@@ -13,9 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from polyp_core.phantom import write_demo_data
 from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
+NUM_PATIENTS = 20  # of the demo set of most tests
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -46,7 +48,7 @@ def browser():
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(
-        timeout=30_000
+        timeout=60_000
     )  # a shared machine may be slow; nothing waits longer than needed
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
@@ -71,16 +73,29 @@ class Server:
         return Path(f"/proc/{self.process.pid}/maps").read_text()
 
 
+@pytest.fixture(scope="session")
+def small_demo_data(tmp_path_factory) -> Path:
+    """A demo set of a few patients: drawing all of it costs a server more than its start."""
+    folder = tmp_path_factory.mktemp("small") / "demo-data"
+    write_demo_data(folder, num_patients=NUM_PATIENTS)
+    return folder
+
+
 @pytest.fixture
-def start_server(tmp_path) -> Iterator:
-    """Start servers, each on a free port and with its own workspace; they end with the test."""
+def start_server(tmp_path, small_demo_data) -> Iterator:
+    """Start servers, each on a free port and with its own workspace; they end with the test.
+
+    The demo images are few and drawn already, unless the workspace is to be empty.
+    """
     servers: list[Server] = []
 
-    def start(workspace: Path | None = None) -> Server:
+    def start(workspace: Path | None = None, *, is_empty: bool = False) -> Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         workspace = workspace or tmp_path / "workspace"
+        if not is_empty and not (workspace / "demo-data").exists():
+            shutil.copytree(small_demo_data, workspace / "demo-data")
         log = tmp_path / f"server-{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -114,7 +129,7 @@ def page(browser):
     """A browser page that notes every request off this machine and every script error."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     page.foreign_requests, page.script_errors = [], []
     page.on("request", lambda request: note_request(page, request.url))
     page.on("pageerror", lambda error: page.script_errors.append(str(error)))
@@ -134,7 +149,7 @@ def open_page(page, server: Server, path: str) -> None:
 
 def wait_for_rest(page) -> None:
     selector = "[data-testid=stApp][data-test-script-state=notRunning]"
-    page.wait_for_selector(selector, state="attached", timeout=60_000)
+    page.wait_for_selector(selector, state="attached", timeout=120_000)
 
 
 def find_stop(page):

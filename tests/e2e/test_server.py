@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from polyp_core.phantom import write_demo_data
 from tests.conftest import wait_until
 from tests.e2e.conftest import ROOT, Server, is_healthy, open_page
 
@@ -102,8 +101,7 @@ def write_zip(size: int) -> bytes:
 
 def test_the_page_names_the_limit_that_the_server_keeps(page, start_server, tmp_path):
     page.set_default_timeout(120_000)  # a shared machine may be slow
-    write_demo_data(tmp_path / "workspace" / "demo-data", num_patients=8)
-    server = start_server(tmp_path / "workspace")
+    server = start_server()
     limit_mb = SETTINGS["server"]["maxUploadSize"]
     open_page(page, server, "data")
     page.get_by_test_id("stMain").get_by_text("Upload", exact=True).click()

@@ -1,11 +1,18 @@
+import functools
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from polyp_core import queueing, workspace
+from polyp_core.audit import audit_index
+from polyp_core.config import DataConfig
+from polyp_core.dataset import read_index
 from polyp_core.phantom import write_demo_data
 from polyp_core.runs import Run
 
@@ -19,19 +26,35 @@ PAGES = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def known_components():
+    """Which installed packages bring components: looked for once, not for every app of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", found)
+        yield
+
+
 @pytest.fixture(scope="session")
 def drawn_demo_data(tmp_path_factory) -> Path:
-    """A small demo set, drawn once for all tests."""
+    """A small demo set, drawn and read once for all tests, with what is kept of it beside it."""
     folder = tmp_path_factory.mktemp("demo") / "demo-data"
     write_demo_data(folder, num_patients=8)
+    cache_dir = folder.parent / "cache"
+    audit_index(read_index(DataConfig(folder=str(folder)), cache_dir=cache_dir), cache_dir)
     return folder
 
 
 @pytest.fixture
 def demo_data(drawn_demo_data, workspace_dir) -> Path:
     """The demo set in this test's workspace."""
-    shutil.copytree(drawn_demo_data, workspace.get_demo_data_dir())
-    return workspace.get_demo_data_dir()
+    folder, cache_dir = workspace.get_demo_data_dir(), workspace.get_cache_dir()
+    shutil.copytree(drawn_demo_data, folder)
+    shutil.copytree(drawn_demo_data.parent / "cache", cache_dir)
+    with closing(sqlite3.connect(cache_dir / "pictures.sqlite")) as known:
+        known.execute("UPDATE pictures SET folder = ?", (str(folder),))
+        known.commit()
+    return folder
 
 
 @pytest.fixture
@@ -42,9 +65,9 @@ def open_page(demo_data):
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
         for key, value in state.items():
             app.session_state[key] = value
-        app.run()
         if PAGES[name] is not None:
-            app.switch_page(PAGES[name]).run()
+            app.switch_page(PAGES[name])
+        app.run()
         assert not app.exception, app.exception
         return app
 

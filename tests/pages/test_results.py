@@ -70,7 +70,7 @@ def make_run(name="mine", table=None, *, settings=(), folder=None) -> Run:
 
 def open_results(**link) -> AppTest:
     """The page, as an address opens it."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     for name, value in link.items():
         app.query_params[name] = value
     app.switch_page("pages/results.py").run()
