@@ -42,7 +42,10 @@ def show_import() -> None:
             return
         with errors(), st.spinner("The network is built anew …", show_time=True):
             said = st.empty()
-            run = import_run(file, name.strip(), runs_dir, lambda stage: _say(said, stage))
+            try:
+                run = import_run(file, name.strip(), runs_dir, lambda stage: _say(said, stage))
+            finally:
+                said.empty()
             st.session_state[_ROUND] = number + 1
             st.session_state["run to predict with"] = str(run.directory.absolute())
             toast_next(f"**{escape(run.name)}** is here and can predict.", "move_to_inbox")

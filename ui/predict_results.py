@@ -37,16 +37,20 @@ def _show(answers: Sequence[Answer], run: Run, other: Run | None, visit: str) ->
     if not is_alone:
         show_patients(answers, patients, classifier)
         chosen = choose_answers(answers, classifier, names, visit)
-    look, cards, is_void = Look(), st.container(), all(map(_is_void, answers))
-    if is_void and not is_alone:
-        _say_void(answers)
-    if not is_alone:
-        controls, cards = cards, st.container()
-        with controls:
+    look, is_void = Look(), all(map(_is_void, answers))
+    if is_alone:  # the answer comes first, and what changes its look then
+        cards = st.container()
+        look = look if is_void else choose_look(classifier)
+    else:
+        if is_void:  # and no evidence whose look could be changed
+            _say_void(answers)
+            with st.container(horizontal=True):
+                offer_all(answers, classifier, run)
+        else:
             look = choose_look(classifier, partial(offer_all, answers, classifier, run))
-    elif not is_void:  # the answer comes first, and what changes its look then
-        look = choose_look(classifier)
-    for answer in turn_pages(chosen, visit):
+        chosen = turn_pages(chosen, visit)
+        cards = st.container()
+    for answer in chosen:
         whole = enlarge(answer, run, other)
         offer = partial(offer_sheet, whole, classifier, run, patients)
         with cards, st.container(border=True):

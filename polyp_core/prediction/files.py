@@ -15,6 +15,7 @@ from polyp_core.prediction.classifier import Classifier
 from polyp_core.prediction.predictor import count_cores
 
 _PARTS_A_THREAD = 3  # under way, so that no thread waits for the reader of the answers
+_ARCHIVE = b"PK\x03\x04"  # how a zip begins
 _MAX_PART = 8  # files that a thread takes at once
 
 
@@ -90,6 +91,12 @@ def _classify_file(classifier: Classifier, path: Path) -> list[FileAnswer]:
         data = read_file(path, path.name)
     except (ImageError, MemoryError) as error:
         return [FileAnswer(path=path, frame=0, error=_say_problem(error, path))]
+    if data.startswith(_ARCHIVE):
+        said = (
+            f"'{path.name}' is an archive. Expected an image. Unpack it and give its folder; the "
+            "predict page takes it as it is."
+        )
+        return [FileAnswer(path=path, frame=0, error=said)]
     answers: list[FileAnswer] = []
     num_frames: int | None = None  # not known before one of them fails
     while num_frames is None or len(answers) < num_frames:

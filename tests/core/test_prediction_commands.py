@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,6 +203,13 @@ def test_a_complete_table_takes_the_place_of_an_old_and_of_a_partial_one(tmp_pat
     assert main(["predict", "demo", str(folder), "--csv", str(table)]) == 0
     assert len(read_rows(table)) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "out.csv"]
+
+
+def test_an_archive_is_a_row_that_says_what_to_do(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.png", b"")
+    assert main(["predict", "demo", str(tmp_path / "images.zip")]) == 1
+    assert "'images.zip' is an archive. Expected an image. Unpack it" in capsys.readouterr().out
 
 
 def test_nothing_is_left_behind_where_nothing_could_be_begun(tmp_path, capsys):
