@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from polyp_core.access import check_writable
+from polyp_core.access import check_writable, get_workspace_dir
 from polyp_core.config import DataConfig
 from polyp_core.errors import RunError
 from polyp_core.evaluation import find_tested
@@ -22,7 +22,7 @@ from polyp_core.prediction import load_classifier
 from polyp_core.processes import make_directory, start_process
 from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES, Run
 from polyp_core.summaries import name_data
-from polyp_core.workspace import DEMO_RUN, get_runs_dir
+from polyp_core.workspace import DEMO_RUN
 
 EVALUATIONS, CHECKS = "evaluations", "checks"
 # What a worker writes; one that starts anew finds none of it.
@@ -193,7 +193,7 @@ def get_home(run: Run) -> Path:
     Those of the demo model lie in the workspace, since nothing is written beside the program.
     """
     is_demo = run.directory.resolve() == DEMO_RUN.directory.resolve()
-    return get_runs_dir().parent / "demo-run" if is_demo else run.directory
+    return get_workspace_dir() / "demo-run" if is_demo else run.directory
 
 
 def find_judged_run(files: Run) -> Run:

@@ -1,5 +1,6 @@
 """Where things lie on this computer: runs, images, caches, the demo model that ships."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,12 @@ DEMO_RUN = Run(Path(__file__).parent / "demo_run")
 
 
 def get_runs_dir() -> Path:
-    """Where runs are written: `runs` in $POLYP_WORKSPACE, which defaults to ./workspace."""
-    return get_workspace_dir() / "runs"
+    """Where runs are written: $POLYP_RUNS, which defaults to `runs` in the workspace.
+
+    Several servers may share it. Queue, studies, cache and uploads stay in each one's workspace.
+    """
+    shared = os.environ.get("POLYP_RUNS", "").strip()
+    return Path(shared).expanduser() if shared else get_workspace_dir() / "runs"
 
 
 def get_studies_dir() -> Path:
@@ -39,7 +44,7 @@ def get_rates_dir() -> Path:
 
 
 def get_queue_dir() -> Path:
-    """Where runs wait for their turn."""
+    """Where runs wait for their turn: in the workspace, since a queue is of one computer."""
     return get_workspace_dir() / "queue"
 
 

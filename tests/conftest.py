@@ -53,6 +53,7 @@ def shared_workspace_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     folder = tmp_path_factory.mktemp("shared-workspace")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLYP_WORKSPACE", str(folder))
+        patch.delenv("POLYP_RUNS", raising=False)
         yield folder
 
 
@@ -61,6 +62,7 @@ def workspace_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing a test does touches the user's workspace."""
     folder = tmp_path / "workspace"
     monkeypatch.setenv("POLYP_WORKSPACE", str(folder))
+    monkeypatch.delenv("POLYP_RUNS", raising=False)
     # A worker that a test runs in its own process leaves it behind.
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     return folder

@@ -19,6 +19,11 @@ from polyp_core.workspace import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _own_runs(monkeypatch):
+    monkeypatch.delenv("POLYP_RUNS", raising=False)
+
+
 def write_run(
     name: str,
     *,
@@ -54,6 +59,39 @@ def test_workspace_is_where_the_environment_says(workspace_dir):
 def test_workspace_lies_in_the_current_folder_otherwise(monkeypatch):
     monkeypatch.delenv("POLYP_WORKSPACE")
     assert get_runs_dir() == Path("workspace/runs")
+
+
+def test_runs_may_lie_anywhere_and_nothing_else_moves_with_them(
+    workspace_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("POLYP_RUNS", str(tmp_path / "shared"))
+    assert get_runs_dir() == tmp_path / "shared"
+    for get_dir in (
+        workspace.get_queue_dir, workspace.get_studies_dir, workspace.get_rates_dir,
+        workspace.get_cache_dir, workspace.get_imports_dir, get_demo_data_dir,
+    ):  # fmt: skip
+        assert get_dir().parent == workspace_dir
+    assert not (tmp_path / "shared").exists()
+
+
+def test_runs_folder_may_begin_with_the_home_folder_and_be_named_by_nothing(
+    workspace_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.setenv("POLYP_RUNS", "~/runs")
+    assert get_runs_dir() == tmp_path / "home" / "runs"
+    for nothing in ("", " "):
+        monkeypatch.setenv("POLYP_RUNS", nothing)
+        assert get_runs_dir() == workspace_dir / "runs"
+
+
+def test_two_workspaces_see_the_same_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYP_RUNS", str(tmp_path / "shared"))
+    write_run("common", image_low=0.8)
+    monkeypatch.setenv("POLYP_WORKSPACE", str(tmp_path / "the other's"))
+    assert [run.name for run in list_finished_runs(get_runs_dir())] == ["common", DEMO_RUN.name]
+    assert find_run("common") == find_best_run(get_runs_dir()) == Run(tmp_path / "shared/common")
 
 
 def test_demo_images_are_drawn_on_the_first_call_alone(workspace_dir, monkeypatch):
