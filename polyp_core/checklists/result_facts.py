@@ -1,0 +1,266 @@
+"""What a run knows of its worth, in sentences; "" where it does not know."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from polyp_core.checklists.facts import Facts, Level
+from polyp_core.metrics import pool_patients
+from polyp_core.words import (
+    get_main_level,
+    make_visible,
+    round_percent,
+    say_auc,
+    say_number,
+    say_percent,
+    say_worth,
+)
+
+_PERCENTS = {
+    "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity",
+    "ppv": "positive predictive value", "npv": "negative predictive value",
+}  # fmt: skip
+NO_CHECKS = "Not tested so far with this program: Results, 'Shortcuts and robustness'."
+NO_EXTERNAL = "Not judged so far on another folder with this program: Results, 'Other data'."
+
+
+def say_performance(facts: Facts) -> str:
+    """The numbers to quote, with n, interval and baseline."""
+    if facts.level is None:
+        return ""
+    level, unit = facts.level
+    return f"On validation {_say_level(level, unit)}"
+
+
+def say_other_level(facts: Facts) -> str:
+    """The same by image, where patients are what is quoted."""
+    if facts.level is None or facts.level[1] != "patients" or facts.metrics is None:
+        return ""
+    return f"Counted by image instead: {_say_level(facts.metrics['image'], 'images')}"
+
+
+def say_measures(facts: Facts) -> str:
+    """What is measured, and how its interval is found."""
+    return (
+        "Sensitivity, specificity and predictive values for what is missed and falsely called at "
+        "the threshold; accuracy, beside the majority baseline, for all of it in one; AUC, ROC and "
+        "precision-recall curves for the ranking whatever the threshold; calibration curve, log "
+        "loss and Brier score for the probabilities themselves."
+    )
+
+
+def say_intervals(facts: Facts) -> str:
+    """How sure the numbers are, by which methods."""
+    units = facts.level[1] if facts.level else "images"
+    return (
+        f"95 % intervals, counted by {units.removesuffix('s')}: Wilson's for proportions, DeLong's "
+        "for the AUC (Newcombe's where the classes are divided perfectly), bootstrap of "
+        f"{units} for the others; paired tests where models are compared."
+    )
+
+
+def say_internal(facts: Facts) -> str:
+    """On which images of its own the model was judged, and what was chosen on them."""
+    if facts.study is not None:
+        caution = (facts.metrics or {}).get("caution", "")
+        return (
+            "By cross-validation: each image was judged by the members that had not seen it. "
+            f"{caution}".strip()
+        )
+    if facts.metrics is None:
+        return ""
+    chosen = list_chosen(facts)
+    said = "On validation images that played no part in fitting the weights"
+    said += (
+        f"; but on them {_join(chosen)}, so the numbers lean to the good side." if chosen else "."
+    )
+    test = facts.metrics.get("test")
+    if isinstance(test, dict):
+        level, unit = get_main_level(test)
+        said += f" On test images, which were kept apart: {_say_level(level, unit)}"
+    return said
+
+
+def list_chosen(facts: Facts) -> list[str]:
+    """What was chosen on the very images that the numbers are of."""
+    training, decision = facts.config.training, facts.decision
+    chosen = []
+    if training.keep == "best" or training.early_stopping_patience:
+        chosen.append("the epoch was chosen")
+    if "calibration" in (facts.metrics or {}):
+        chosen.append("the temperature was fitted")
+    came = facts.run.read_serving().get("threshold", 0.5)
+    if decision.goal.kind != "hand" or decision.threshold != came:
+        chosen.append("the threshold was chosen")
+    if decision.band is not None:
+        chosen.append("the band without an answer was chosen")
+    return chosen
+
+
+def say_threshold(facts: Facts) -> str:
+    """From which probability on it is positive, and why there."""
+    decision = facts.decision
+    came = facts.run.read_serving().get("threshold", 0.5)
+    is_default = decision.goal.kind == "hand" and decision.threshold == came
+    why = "as it came with the model" if is_default else f"{decision.goal.say()}, on validation"
+    said = f"Threshold {decision.threshold:.3f}: {why}."
+    if decision.band is not None:
+        said += (
+            f" From {decision.band.low:.3f} to {decision.band.high:.3f} no answer is given; the "
+            "numbers above count an answer for all."
+        )
+    return said
+
+
+def say_robustness(facts: Facts) -> str:
+    """What is left of the accuracy on worse images, each effect at its strongest."""
+    if not facts.checks:
+        return ""
+    try:
+        unit = "patient" if facts.checks["num_patients"] is not None else "image"
+        effects = facts.checks["robustness"]
+        begun = say_percent(effects[0]["levels"][0][unit]["accuracy"])
+        drops = ", ".join(
+            f"{make_visible(str(effect['title']).lower())} ({effect['levels'][-1]['label']}) "
+            f"{say_percent(effect['levels'][-1][unit]['accuracy'])}"
+            for effect in effects
+        )
+        num_images = facts.checks["num_images"]
+    except (KeyError, IndexError, TypeError):  # damaged, or of another version
+        return ""
+    return (
+        f"On {say_number(num_images, 'validation image')}, accuracy by {unit}: {begun} as they "
+        f"are; {drops}."
+    )
+
+
+def say_shortcuts(facts: Facts) -> str:
+    """Whether it looks where no disease is."""
+    if not facts.checks:
+        return ""
+    said = []
+    try:
+        shortcuts = facts.checks["shortcuts"]
+        for place, where in (("outside", "outside the scan area"), ("text", "on burned-in text")):
+            found = shortcuts[place]["all"]
+            if found["saliency"]["value"] is not None:
+                said.append(
+                    f"{say_percent(found['saliency'])} of the evidence lies {where}, which takes "
+                    f"{round_percent(found['area']['value'])} % of the area"
+                )
+        border = shortcuts["border"].get("patient") or shortcuts["border"]["image"]
+        if border["auc"]["value"] is not None:
+            said.append(
+                f"with the border painted over the AUC is {say_auc(border['auc_blanked'])} instead "
+                f"of {say_auc(border['auc'])}"
+            )
+    except (KeyError, TypeError):  # damaged, or of another version
+        return ""
+    joined = "; ".join(said)
+    return f"{joined[:1].upper()}{joined[1:]}." if joined else ""
+
+
+def say_saliency(facts: Facts) -> str:
+    """By what an answer is explained."""
+    return (
+        "Grad-CAM of the last features, for and against the positive class, on one scale for all "
+        "images; laid over each picture that is judged. It shows where evidence lies, not why, and "
+        "was not compared with marks that a reader made."
+    )
+
+
+def say_external(facts: Facts) -> str:
+    """What it was worth on the images of another folder."""
+    said = []
+    for name, metrics in facts.evaluations:
+        level, unit = get_main_level(metrics)
+        sentence = f"On '{name}': {_say_level(level, unit)}"
+        doubts = _list_doubts(metrics)
+        said.append(f"{sentence} {' '.join(doubts)}".strip())
+    return " ".join(said)
+
+
+def say_failures(facts: Facts) -> str:
+    """How many are called wrongly, and which way."""
+    rows, threshold = facts.predictions, facts.decision.threshold
+    if rows is None or rows.empty:
+        return ""
+    negative, positive = facts.class_names
+    said = []
+    for table, unit in ((pool_patients(rows), "patient"), (rows, "image")):
+        if table is not None:
+            is_called = table["probability"] >= threshold
+            num_missed = int((~is_called & (table["label"] == 1)).sum())
+            num_alarms = int((is_called & (table["label"] == 0)).sum())
+            said.append(
+                f"Of {say_number(len(table), unit)} {num_missed} '{positive}' were missed and "
+                f"{num_alarms} '{negative}' were called '{positive}'."
+            )
+    return f"{' '.join(said)} The report shows the worst mistakes."
+
+
+def say_events(facts: Facts) -> str:
+    """How many there were to learn from and to judge by, and how many of these were positive."""
+    if facts.index is None or facts.level is None:
+        return ""
+    level, unit = facts.level
+    training = facts.index.select("train")
+    return (
+        f"Fitted on {facts.say_images(training)}; judged on {level['accuracy']['n']} {unit}, of "
+        f"which {level['sensitivity']['n']} '{facts.class_names[1]}'."
+    )
+
+
+def say_unfamiliar(facts: Facts) -> str:
+    """What happens with a picture that is unlike those of training."""
+    values = facts.run.path("familiarity.json")
+    if not values.is_file():
+        return ""
+    return (
+        "A file that cannot be decoded is refused with the reason. A picture that is less like the "
+        "training images than 95 % of these are themselves gets no class, and the predict page "
+        "says what is unusual about it."
+    )
+
+
+def say_limits(facts: Facts) -> str:
+    """What the numbers do not allow to claim."""
+    said = ["For research and teaching, not for diagnosis."]
+    if facts.level is not None:
+        level, unit = facts.level
+        said.append(f"Judged on {say_number(level['accuracy']['n'], unit.removesuffix('s'))}.")
+    if not facts.evaluations:
+        said.append("Not judged on data of another place.")
+    if not facts.checks:
+        said.append("Not tested against worse images or shortcuts.")
+    chosen = list_chosen(facts)
+    if chosen and facts.study is None:
+        said.append(f"On the validation images {_join(chosen)}.")
+    return " ".join(said)
+
+
+def _say_level(level: Level, unit: str) -> str:
+    said = f"{say_worth(level, unit)}."
+    if level["accuracy"]["n"] == 0:
+        return said
+    numbers = [f"{title} {say_percent(level[name])}" for name, title in _PERCENTS.items()][1:]
+    return f"{said} {_capitalise(', '.join(numbers))}, AUC {say_auc(level['auc'])}."
+
+
+def _list_doubts(metrics: Mapping[str, Any]) -> list[str]:
+    known = {
+        "num_images_of_training_patients": "bear the name of a patient of training",
+        "num_validation_images": "are images that the model was validated on",
+    }
+    return [
+        f"{say_number(int(metrics[name]), 'of its images', 'of its images')} {what}."
+        for name, what in known.items()
+        if metrics.get(name)
+    ]
+
+
+def _capitalise(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _join(parts: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))

@@ -1,0 +1,252 @@
+"""All that a report reads of a run, once; what is missing or damaged is None, never an error."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polyp_core.config import RunConfig
+from polyp_core.dataset import Index
+from polyp_core.decision import Decision, read_decision, read_worth
+from polyp_core.errors import ImageError, PolypError
+from polyp_core.evaluation_jobs import find_checks, list_evaluations
+from polyp_core.evidence import Level, describe_predictions, split_levels
+from polyp_core.evidence.slices import join_index
+from polyp_core.images import Picture, decode_picture, read_file
+from polyp_core.prediction import Classifier, load_classifier
+from polyp_core.report.auditing import Audited, audit_images
+from polyp_core.runs import Run
+from polyp_core.study import Study
+from polyp_core.workspace import DEMO_RUN, get_demo_data_dir
+
+Plain = Mapping[str, Any]  # one metric: value, low, high, n
+UNITS = {"image": "images", "patient": "patients"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """Predictions of one kind of images.
+
+    Attributes:
+        table: As of `Run.read_predictions`, with what the index knows of each image.
+        levels: By "image" and, where patients are known, "patient".
+        threshold: Positive from this probability on.
+    """
+
+    table: pd.DataFrame
+    levels: dict[str, Level]
+    threshold: float
+
+    @property
+    def unit(self) -> str:
+        """The level to quote: "patient" where patients are known."""
+        return "patient" if "patient" in self.levels else "image"
+
+    @property
+    def main(self) -> Level:
+        """That level."""
+        return self.levels[self.unit]
+
+    @cached_property
+    def numbers(self) -> dict[str, dict[str, Plain]]:
+        """Every number by level and name, as of `evidence.describe_predictions`."""
+        described = describe_predictions(self.table, self.threshold)
+        return {level: dict(numbers) for level, numbers in described.items()}
+
+
+class RunFacts:
+    """A run as a report sees it; each thing is read when it is first asked for.
+
+    Args:
+        run: Finished or not.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.status = run.read_status()
+        self.decision: Decision = read_decision(run)
+        self.history = run.read_history()
+        self.environment = run.read_environment()
+        self.serving = run.read_serving()
+        self.config: RunConfig | None = _try(run.read_config)
+        self.class_names: tuple[str, str] = _try(run.read_class_names) or ("negative", "positive")
+
+    @property
+    def title(self) -> str:
+        """What people call the run: its title, or its folder's name, as on the pages."""
+        if self.is_demo:
+            return "Demo model (synthetic images)"
+        above = self.run.directory.absolute().parent
+        if self.study is not None:
+            return f"{self.study.name}, all members together"
+        if above.name == "members":
+            return f"{above.parent.name}, {self.run.name}"
+        return self.run.read_notes()["title"].strip() or self.run.name
+
+    @property
+    def state(self) -> str:
+        """Of the run, such as "finished"."""
+        return str(self.status["state"])
+
+    @cached_property
+    def is_demo(self) -> bool:
+        """Whether this is the model that ships."""
+        return self.run.directory.resolve() == DEMO_RUN.directory.resolve()
+
+    @cached_property
+    def study(self) -> Study | None:
+        """The study whose ensemble this is, if it is one."""
+        parent = self.run.directory.absolute().parent
+        is_ensemble = self.run.name == "ensemble" and (parent / "study.json").is_file()
+        study = Study(parent)
+        return study if is_ensemble and _try(study.read_plan) is not None else None
+
+    @cached_property
+    def index(self) -> Index | None:
+        """The images, where they lie now; the demo model's are drawn into the workspace."""
+        index: Index | None = _try(self.run.read_index)
+        if index is not None and self.is_demo:
+            return replace(index, folder=get_demo_data_dir())
+        return index
+
+    @cached_property
+    def metrics(self) -> dict[str, Any] | None:
+        """At the threshold in use, as of `decision.read_worth`."""
+        return self.run.read_metrics() and read_worth(self.run)
+
+    @cached_property
+    def validation(self) -> Judged | None:
+        """What was judged while the model was made; of an ensemble what no member had seen."""
+        return self._select(lambda splits: splits != "test")
+
+    @cached_property
+    def test(self) -> Judged | None:
+        """What played no part in making the model."""
+        return self._select(lambda splits: splits == "test")
+
+    @cached_property
+    def num_present(self) -> int:
+        """How many of the index' images have a file now."""
+        if self.index is None:
+            return 0
+        there = {
+            path: _is_file(self.index.folder / path) for path in self.index.images["path"].unique()
+        }
+        return int(self.index.images["path"].map(there).sum())
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any picture can be shown."""
+        return self.num_present > 0
+
+    @cached_property
+    def audited(self) -> Audited:
+        """The audit of the images, or why there is none."""
+        if self.index is None or self.config is None:
+            return Audited(reason="Which images this run has cannot be read.")
+        data = self.config.data
+        if self.is_demo:
+            data = replace(data, folder=str(self.index.folder))
+        return audit_images(self.index, data, self.num_present)
+
+    @cached_property
+    def classifier(self) -> Classifier | None:
+        """The model, ready to answer."""
+        try:
+            return load_classifier(self.run)
+        except PolypError:
+            return None
+
+    @cached_property
+    def checks(self) -> dict[str, Any] | None:
+        """What the checks have found, once they are finished."""
+        files = find_checks(self.run)
+        if files is None or files.read_status()["state"] != "finished":
+            return None
+        return files.read_checks()
+
+    @cached_property
+    def evaluations(self) -> list[tuple[Run, dict[str, Any]]]:
+        """The tests on other folders that are finished, each with its numbers."""
+        found = []
+        for files in list_evaluations(self.run):
+            metrics = files.read_metrics() and read_worth(self.run, files)
+            if metrics is not None and files.read_status()["state"] == "finished":
+                found.append((files, metrics))
+        return found
+
+    def read_picture(self, path: str, frame: int, sha256: str) -> Picture | None:
+        """An image at its full size; None where the file is gone or is another one now."""
+        if self.index is None:
+            return None
+        try:
+            data = read_file(self.index.folder / path, path)
+            if hashlib.sha256(data).hexdigest() != sha256:
+                return None
+            return decode_picture(data, path, frame)
+        except (ImageError, MemoryError):
+            return None
+
+    @cached_property
+    def _predictions(self) -> pd.DataFrame | None:
+        try:
+            table = self.run.read_predictions()
+        except (OSError, ValueError):
+            return None
+        if self.index is not None:
+            images = self.index.images
+            table = join_index(table, images.assign(number=images.index))
+        return table
+
+    def _select(self, is_wanted: Any) -> Judged | None:  # noqa: ANN401 - of a column
+        if self._predictions is None:
+            return None
+        table = self._predictions[is_wanted(self._predictions["split"])].reset_index(drop=True)
+        if table.empty:
+            return None
+        return Judged(table=table, levels=split_levels(table), threshold=self.decision.threshold)
+
+
+def name_unit(level: str, number: int = 2) -> str:
+    """ "patients", or "patient" for one."""
+    return UNITS[level] if number != 1 else level
+
+
+def count_patients(rows: pd.DataFrame) -> int | None:
+    """How many patients images are of; None where that is not known of all."""
+    if not len(rows) or (rows["group"] == "").any():
+        return None
+    return int(rows["group"].nunique())
+
+
+def say_images(rows: pd.DataFrame) -> str:
+    """Such as "75 images of 60 patients"."""
+    said = f"{len(rows):,} {'image' if len(rows) == 1 else 'images'}"
+    patients = count_patients(rows)
+    if patients is None:
+        return said
+    return f"{said} of {patients:,} {'patient' if patients == 1 else 'patients'}"
+
+
+def find_best_place(values: np.ndarray) -> int | None:
+    """The place of the least number; None where there is none."""
+    return int(np.nanargmin(values)) if np.isfinite(values).any() else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _try(read: Any) -> Any:  # noqa: ANN401 - whatever is read
+    try:
+        return read()
+    except PolypError:
+        return None
