@@ -12,8 +12,10 @@ from typing import Any
 
 from polyp_core import (
     evaluation_commands,
+    export_commands,
     import_commands,
     prediction_commands,
+    report_commands,
     run_commands,
     study_commands,
     words,
@@ -142,6 +144,8 @@ def _build_parser() -> argparse.ArgumentParser:
     study_commands.add_parsers(commands)
     prediction_commands.add_parsers(commands)
     evaluation_commands.add_parsers(commands)
+    report_commands.add_parsers(commands)
+    export_commands.add_parsers(commands)
     import_commands.add_parsers(commands)
     return parser
 

@@ -17,11 +17,13 @@ ORDER = [
     "study", "learning_curve", "workspace", "environment", "doctor", "queueing", "processes",
     "jobs", "study_jobs", "familiarity", "prediction", "answers", "evaluation", "neighbours",
     "checks", "evaluation_jobs", "image_store", "reporting", "evaluation_worker", "checkpoints",
-    "weights", "foreign_files",
+    "weights", "foreign_files", "checklists", "report", "exports",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "graph", "networks", "models", "training", "rate_finder", "serving", "worker",
-    "model_import", "import_worker", "study_cluster", "study_worker", "run_commands",
+    "model_import", "import_worker", "export_worker", "export_check", "study_cluster",
+    "study_worker", "run_commands",
     "evaluation_commands", "study_commands", "import_commands", "prediction_commands",
+    "export_commands", "report_commands",
     "__main__", "demo_model",
 ]  # fmt: skip
 HEAVY = {
@@ -34,6 +36,8 @@ HEAVY = {
     "worker",
     "study_worker",
     "import_worker",
+    "export_worker",
+    "export_check",
 }
 _BROAD = (
     "worker.py", "study_worker.py", "evaluation_worker.py", "networks.py", "decoding_worker.py",

@@ -1,0 +1,107 @@
+"""Work in a process of its own, which says in files what it does and what came of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from polyp_core.errors import ModelError
+from polyp_core.words import make_visible
+
+TIME_LIMIT_S = 900.0
+PLAN, RESULT, STAGE, LOG = "plan.json", "result.json", "stage.txt", "child.log"
+_LOOK_EVERY_S = 0.05
+_PROJECT_DIR = Path(__file__).parents[2]
+Progress = Callable[[str], None]
+
+
+def run_child(module: str, staging: Path, plan: dict[str, Any], say: Progress) -> dict[str, Any]:
+    """Run `python -m module staging` to its end; it and all it starts are gone afterwards.
+
+    Args:
+        module: Such as "polyp_core.export_worker"; it reads plan.json and writes result.json.
+        staging: A folder for both.
+        plan: Plain values, what to do.
+        say: Called with each stage that the child writes to stage.txt; may raise, to cancel.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        ModelError: With the "problem" of result.json if it is not empty; or if the child crashed,
+            or took longer than 15 minutes.
+    """
+    for name in (RESULT, STAGE):  # of an earlier child
+        (staging / name).unlink(missing_ok=True)
+    (staging / PLAN).write_text(json.dumps(plan), encoding="utf-8")
+    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
+    variables = os.environ | {
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",  # as what serves, which computes on the processor
+    }
+    with (staging / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(staging.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=variables,
+        )
+        try:
+            _wait(process, staging, say)
+        finally:
+            _kill_group(process)
+    return _read_result(staging, process.returncode)
+
+
+def _wait(process: "subprocess.Popen[bytes]", staging: Path, say: Progress) -> None:
+    deadline, said = time.monotonic() + TIME_LIMIT_S, ""
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_EVERY_S)
+            return
+        with suppress(OSError, ValueError):
+            stage = (staging / STAGE).read_text(encoding="utf-8")[:200]
+            if stage != said:
+                said = stage
+                say(stage)
+    raise ModelError(
+        f"Exporting took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a model that "
+        "this computer can convert. Try again when it has less to do, or choose LiteRT, which is "
+        "there already."
+    )
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        with suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:  # Windows
+                process.kill()
+    process.wait()
+
+
+def _read_result(staging: Path, code: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        result = json.loads((staging / RESULT).read_text(encoding="utf-8"))
+    if problem := result.get("problem"):
+        raise ModelError(str(problem))
+    if code != 0 or not result:
+        lines = (staging / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+        raise ModelError(
+            f"Exporting crashed (exit status {code}); its last words: {make_visible(last)[:400]}. "
+            "Expected a process that ends by itself. Try again; if it stays, choose another "
+            "format: this may be for want of memory, or a bug."
+        )
+    return result
