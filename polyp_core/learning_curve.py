@@ -283,7 +283,7 @@ def _pool(members: list[Member]) -> pd.DataFrame:
     """The judgements of one share and seed."""
     tables = []
     for member in members:
-        predictions = member.run.read_predictions()
+        predictions = member.read_predictions()
         training = member.run.read_index().select("train")
         is_known = bool((training["group"] != "").all())
         tables.append(

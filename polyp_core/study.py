@@ -23,7 +23,7 @@ from polyp_core.errors import ConfigError, RunError
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
 from polyp_core.splitting import draw_share
-from polyp_core.words import get_main_level
+from polyp_core.words import get_main_level, make_visible
 
 METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc")
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auc")
@@ -43,6 +43,21 @@ class Member:
         if not self.run.path("config.json").is_file() or self._is_untouched():
             return "waiting"
         return str(self.run.read_status()["state"])
+
+    def read_predictions(self) -> pd.DataFrame:
+        """The run's, as `Run.read_predictions`.
+
+        Raises:
+            RunError: If they are missing or damaged.
+        """
+        try:
+            return self.run.read_predictions()
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"The predictions of '{self.run.name}', a member of the study, are missing or "
+                f"damaged ({make_visible(str(error))[:200]}). Expected the predictions.csv "
+                "that training wrote. Copy the study again, or train it anew."
+            ) from error
 
     def _is_untouched(self) -> bool:
         """Whether no worker was ever asked to start."""
@@ -231,7 +246,7 @@ def summarise(study: Study) -> tuple[dict[str, Any], pd.DataFrame] | None:
     plan, config = study.read_plan(), study.read_config()
     each = [member.run.read_metrics() or {} for member in finished]
     threshold = float(np.mean([metrics["threshold"] for metrics in each]))
-    predictions = pool_predictions([member.run.read_predictions() for member in finished])
+    predictions = pool_predictions([member.read_predictions() for member in finished])
     is_test = predictions["split"] == "test"
     common = {
         "positive_class": plan["class_names"][1],

@@ -37,8 +37,8 @@ SETTINGS = {
         "training.class_weights=balanced", "training.learning_rate=0.0003",
     ),
     "thesis-plus": (
-        "model.image_size_px=32", "model.filters=16,16,32", "training.schedule=plateau", "training.decay_epochs=1",
-        "training.early_stopping_patience=6", "training.gradient_clip=1",
+        "model.image_size_px=32", "model.filters=16,16,32", "training.schedule=plateau",
+        "training.decay_epochs=1", "training.early_stopping_patience=6", "training.gradient_clip=1",
     ),
     "compact": (
         "model.image_size_px=32", "model.filters=8,16", "training.milestones=2,5",

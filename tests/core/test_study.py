@@ -147,6 +147,13 @@ def test_a_summary_of_some_members_says_how_many(study, index):
     assert metrics["members"]["image"]["accuracy"]["sd"] is None
 
 
+def test_damaged_predictions_of_a_member_are_said_in_a_sentence(study, index):
+    finish_member(study, study.members[0], give(index, 0.3, 0.7, 0.3, 0.4, 0.6, 0.9))
+    study.members[0].run.path("predictions.csv").write_text("path,probability\n")
+    with pytest.raises(RunError, match="a member of the study, are missing or damaged .*Expected"):
+        summarise(study)
+
+
 def test_test_images_are_judged_by_the_mean_of_all(tmp_path, monkeypatch):
     index = make_index(tmp_path, 8, ["test"] * 4 + ["train"] * 12)
     study = make_study(monkeypatch, tmp_path / "studies", index)
