@@ -4,11 +4,12 @@ import streamlit as st
 
 import ui
 from polyp_core.access import is_demo
+from ui.copy_link import show_linked_title
 
 ui.begin_page("Data")
 ui.take_next_source()
 ui.read_link({"view": ui.VIEWS, "size": ui.GRID_SIZES})
-st.title("Data")
+show_linked_title("Data")
 st.caption("Can these images be trusted, and what will training see of them?")
 ui.show_source_choice()
 with ui.errors():
@@ -20,7 +21,7 @@ with ui.errors():
         ui.show_counts(index)
         ui.show_findings(index, audit)
         ui.show_clean_split(index, audit, config)
-        st.subheader("What training will see", anchor=False)
+        st.header("What training will see", anchor=False)
         ui.show_region(index, config)
         ui.show_augmentation(index)
         with st.container(horizontal=True, horizontal_alignment="right"):

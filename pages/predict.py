@@ -4,10 +4,11 @@ import streamlit as st
 
 import ui
 from polyp_core.safe_decoding import warm_decoder
+from ui.copy_link import show_linked_title
 
 ui.begin_page("Predict")
 warm_decoder()
-st.title("Predict")
+show_linked_title("Predict")
 st.caption("What is in my image, and why?")
 files = ui.gather_files()
 run, other = ui.choose_models()

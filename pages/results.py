@@ -7,6 +7,7 @@ import streamlit as st
 
 import ui
 from polyp_core.decision import Decision
+from ui.copy_link import show_linked_title
 from ui.results_source import Judged
 
 Show = Callable[[], None]
@@ -28,6 +29,7 @@ def list_boxes(judged: Judged, unit: str, shown: Decision) -> list[tuple[str, st
     if judged.study is not None and len(judged.study.read_plan()["shares"]) > 1:
         show = partial(ui.show_learning_curve, judged.study)
         boxes.append(("Learning curve", "trending_up", show))
+    boxes.append(("Share", "share", partial(ui.show_share, judged)))
     return boxes
 
 
@@ -56,7 +58,7 @@ def show_evidence(judged: Judged, unit: str) -> None:
 
 
 ui.begin_page("Results")
-st.title("Results")
+show_linked_title("Results")
 st.caption("What is this model worth?")
 chosen = ui.choose_judged()
 if chosen is not None:

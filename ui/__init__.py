@@ -40,6 +40,7 @@ from ui.run_table import show_runs
 from ui.run_view import show_run
 from ui.samples import GRID_SIZES, VIEWS, show_augmentation
 from ui.settings_form import show_form, take_settings
+from ui.share_box import show_share
 from ui.sources import has_folder, show_source_choice, take_next_source
 from ui.study_view import show_studies, show_study_form
 from ui.words import escape
@@ -101,6 +102,7 @@ __all__ = [
     "show_results",
     "show_run",
     "show_runs",
+    "show_share",
     "show_slices",
     "show_source_choice",
     "show_studies",

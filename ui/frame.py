@@ -13,6 +13,7 @@ from polyp_core.access import is_demo
 from polyp_core.decision import read_worth
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
+from ui.pictures import is_dark
 from ui.readers import name_run
 from ui.sign_in import ask_to_sign_in, show_signed_in
 from ui.words import escape, name_settings
@@ -36,6 +37,12 @@ _DEMO_BANNER = (
     "and saving are off, and nothing you do here is kept. On your own computer it does everything: "
     "the project's README says how to start it."
 )
+# Streamlit writes white on a primary button. On the dark theme's accent, which must be bright
+# enough for text on the dark ground, that is 2.9 to 1; the ground's own colour is 6.3 to 1.
+_DARK_BUTTONS = """<style>
+[data-testid^="stBaseButton-primary"]:not(:disabled),
+[data-testid^="stBaseButton-primary"]:not(:disabled):is(:hover, :focus, :active) { color: #141414; }
+</style>"""
 
 
 def begin_page(title: str) -> None:
@@ -44,6 +51,8 @@ def begin_page(title: str) -> None:
     Where the owner asks for it, the page ends here for whoever has not signed in.
     """
     st.set_page_config(page_title=f"{title} · Polyp", page_icon=_draw_icon(), layout="wide")
+    if is_dark():
+        st.html(_DARK_BUTTONS)
     ask_to_sign_in()
     if "toast" in st.session_state:
         text, icon = st.session_state.pop("toast")

@@ -1,0 +1,54 @@
+"""A first visit: three clicks on the home page lead to a trained model and its first answer."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from polyp_core.phantom import write_demo_data
+from tests.conftest import list_runs, wait_until
+from tests.e2e.conftest import open_page, wait_for_rest
+
+pytestmark = pytest.mark.e2e
+
+
+def click(page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+    wait_for_rest(page)
+
+
+def test_three_clicks_lead_to_a_trained_model_and_each_says_what_it_has_shown(
+    page, start_server, tmp_path
+):
+    """On fewer images than the demo set has, so that it takes a few seconds."""
+    workspace = tmp_path / "workspace"
+    write_demo_data(workspace / "demo-data", num_patients=8)
+    server = start_server(workspace)
+    open_page(page, server, "")
+    page.reload()  # an empty workspace is drawn once
+    wait_for_rest(page)
+    expect(page.get_by_text("Three clicks, about two minutes")).to_be_visible()
+    expect(page.get_by_text("every patient on one side")).to_have_count(0)
+
+    click(page, "Check these images")
+    expect(page.get_by_text("The split keeps every patient on one side")).to_be_visible()
+
+    click(page, "Train on them")
+    expect(page.get_by_role("main").get_by_text("at work now")).to_be_visible()
+    (run,) = list_runs(workspace / "runs")
+    # The page follows by itself until the run has ended.
+    expect(page.get_by_text(re.compile(r"Trained in .*patients right"))).to_be_visible(
+        timeout=180_000
+    )
+    assert run.read_status()["state"] == "finished"
+    assert len(run.read_history()) == run.read_config().training.epochs
+    expect(page.get_by_text("The interval still holds").or_(page.get_by_text("no better"))
+           .or_(page.get_by_text("worse than that"))).to_be_visible()  # fmt: skip
+    expect(page.get_by_text("Three clicks")).to_have_count(0)
+    wait_until(lambda: not run.is_alive(), "the worker to tidy up")
+
+    click(page, "Ask about a new image")
+    expect(page.get_by_text("it was drawn as calcified")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("A new patient's image"))).to_be_visible()
+    assert page.script_errors == []
+    assert page.foreign_requests == []
