@@ -55,6 +55,7 @@ def main() -> int:
                     prepare(page, workspace)
                     _take(page, options.out / f"{name}.png")
         finally:
+            _stop_runs(workspace)
             server.terminate()
             server.wait()
     return 0
@@ -65,11 +66,18 @@ def _start_server(workspace: Path) -> tuple["subprocess.Popen[bytes]", str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
-    variables = os.environ | {"POLYP_WORKSPACE": str(workspace)}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("POLYP_")}
+    variables = own | {"POLYP_WORKSPACE": str(workspace)}
     server = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     _wait(lambda: _is_healthy(url), 60, "the server")
     return server, url
+
+
+def _stop_runs(workspace: Path) -> None:
+    for run in map(Run, (workspace / "runs").glob("*")):
+        run.path("stop").touch()
+        _wait(lambda: not run.is_alive(), 60, "the training to stop")  # noqa: B023
 
 
 def _is_healthy(url: str) -> bool:

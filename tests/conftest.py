@@ -18,11 +18,18 @@ from polyp_core.runs import FINAL_STATES, Run
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+_LONG = ("test_kills", "test_training", "test_study_worker")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes each takes a file at a time; all that is a browser's stays in one."""
+    """Of two processes each takes a file at a time; all that is a browser's stays in one.
+
+    What takes longest comes first, so that neither process waits for the other at the end.
+    """
     for item in items:
         group = "browser" if "e2e" in item.path.parts else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: ("e2e" not in item.path.parts, item.path.stem not in _LONG))
 
 
 def write_image(path: Path, *, is_bright_spot: bool, seed: int, size_px: int = 40) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-_LATE_S = 10.0  # by how much a click may be behind; "Back" after that opens the earlier address
+_LATE_S = 5.0  # by how much a click may be behind; "Back" after that opens the earlier address
 
 
 def is_opened(key: str, given: Any) -> bool:  # noqa: ANN401 - a text, or several by their names
@@ -23,7 +23,8 @@ def is_opened(key: str, given: Any) -> bool:  # noqa: ANN401 - a text, or severa
     late = (own for own, until in earlier if time.monotonic() - until < _LATE_S)
     if given == current or given in late:
         return False
-    note(key, given)
+    # What stood there before was left on purpose ("Back", "Forward", a link), and may come again.
+    st.session_state[key] = (given, earlier)
     return True
 
 

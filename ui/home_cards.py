@@ -128,8 +128,13 @@ def _is_checked(index: Index | None) -> bool:
     """Whether this visitor has had these images checked; what was trained on them counts too."""
     if index is None:
         return False
-    is_trained_on = not has_own_folder() and (find_active_run() is not None or _has_trained())
-    return st.session_state.get(_CHECKED) == str(index.folder) or is_trained_on
+    if st.session_state.get(_CHECKED) == str(index.folder):
+        return True
+    newest = workspace.list_finished_runs(workspace.get_runs_dir())[0]
+    runs = [run for run in (find_active_run(), newest) if run is not None]
+    return not has_own_folder() and any(
+        run != workspace.DEMO_RUN and knows_demo_images(run) for run in runs
+    )
 
 
 def _note_checked(folder: str) -> None:

@@ -19,11 +19,6 @@ from polyp_core.workspace import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_runs(monkeypatch):
-    monkeypatch.delenv("POLYP_RUNS", raising=False)
-
-
 def write_run(
     name: str,
     *,

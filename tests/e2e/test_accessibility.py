@@ -17,7 +17,8 @@ from tests.e2e.conftest import ROOT, open_page, wait_for_rest
 pytestmark = pytest.mark.e2e
 SCREENS = [ROOT / "app.py", *(ROOT / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]
 PICTURES = ("st.image", "st.plotly_chart", "st.altair_chart", "st.line_chart", "st.bar_chart")
-BOXES = ("All numbers", "More curves", "Slices", "Shortcuts and robustness", "Other data")
+BOXES = ("All numbers", "More curves", "Slices", "Shortcuts and robustness", "Other data",
+         "Share")  # fmt: skip
 
 
 @pytest.fixture

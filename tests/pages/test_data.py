@@ -448,6 +448,13 @@ def test_reading_that_was_stopped_goes_on_when_asked(open_page, tmp_path):
     assert len(app.get("image")) == 17
 
 
+def go_to(app, address):
+    app.query_params.clear()
+    for name, text in address.items():
+        app.query_params[name] = text
+    app.run()
+
+
 @pytest.mark.parametrize("page", ["Data", "Train"])
 def test_a_click_that_overtakes_the_new_address_loses_nothing(open_page, page):
     """On a busy machine the browser sends the address of before along with the next click."""
@@ -458,10 +465,7 @@ def test_a_click_that_overtakes_the_new_address_loses_nothing(open_page, page):
     value = 0.3 if page == "Data" else 3
     widget.set_value(value).run()
     assert dict(app.query_params) != before
-    app.query_params.clear()
-    for name, text in before.items():
-        app.query_params[name] = text
-    app.run()
+    go_to(app, before)
     assert app.session_state[key] == value
     assert "0.3" in str(app.query_params) or "'3'" in str(app.query_params)
 
@@ -471,8 +475,10 @@ def test_going_back_to_an_earlier_address_takes_its_settings(open_page, monkeypa
     app.slider(key="setting augmentation.zoom").set_value(0.3).run()
     before = dict(app.query_params)
     app.slider(key="setting augmentation.zoom").set_value(0.4).run()
+    after = dict(app.query_params)
     monkeypatch.setattr("ui.address._LATE_S", 0.0)
-    for name, text in before.items():
-        app.query_params[name] = text
-    app.run()
+    go_to(app, before)
     assert app.session_state["setting augmentation.zoom"] == 0.3
+    monkeypatch.undo()
+    go_to(app, after)  # and "Forward" at once
+    assert app.session_state["setting augmentation.zoom"] == 0.4
