@@ -5,6 +5,7 @@ good as none: the threshold is then that of serving.json, and every image is ans
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from polyp_core.access import check_writable
@@ -12,10 +13,15 @@ from polyp_core.errors import ConfigError
 from polyp_core.evidence.goals import Band, Decision, Goal
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
+from polyp_core.schedules import has_lost_patience
 
-__all__ = ["Band", "Decision", "Goal", "read_decision", "read_worth", "write_decision"]
+__all__ = [
+    "Band", "Decision", "Goal", "is_sound", "list_choices", "read_decision", "read_worth",
+    "was_ended_by_hand", "write_decision",
+]  # fmt: skip
 
 _FILE = "decision.json"
+_NUMBERS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc", "majority_accuracy")
 
 
 def read_decision(run: Run) -> Decision:
@@ -42,15 +48,16 @@ def write_decision(run: Run, decision: Decision) -> None:
 
 
 def read_worth(run: Run, files: Run | None = None) -> dict[str, Any] | None:
-    """The numbers of metrics.json, those of validation at the threshold that is in use now.
+    """The numbers of metrics.json, all of them at the threshold that is in use now.
 
     Args:
         run: Whose decision it is.
         files: An evaluation of the run on other images, to be read instead of its validation.
 
     Returns:
-        None before there are numbers. Where the predictions are gone the numbers are those that
-        were written, and "threshold" says at which threshold.
+        None before there are numbers. "test" as well, where there are test images. Where the
+        predictions are gone the numbers are those that were written, and "threshold" says at
+        which threshold.
     """
     where = files or run
     metrics, threshold = where.read_metrics(), read_decision(run).threshold
@@ -60,9 +67,66 @@ def read_worth(run: Run, files: Run | None = None) -> dict[str, Any] | None:
         predictions = where.read_predictions()
     except (OSError, ValueError):
         return metrics
-    if files is None:
-        predictions = predictions[predictions["split"] != "test"]
-    return {**metrics, "threshold": threshold, **evaluate_predictions(predictions, threshold)}
+    if files is not None:
+        return {**metrics, "threshold": threshold, **evaluate_predictions(predictions, threshold)}
+    is_test = predictions["split"] == "test"
+    counted = evaluate_predictions(predictions[~is_test], threshold)
+    worth = {**metrics, "threshold": threshold, **counted}
+    of_test = worth.pop("test", None)
+    if isinstance(of_test, dict) and is_test.any():  # without them they are of another threshold
+        counted = evaluate_predictions(predictions[is_test], threshold)
+        worth["test"] = {**of_test, "threshold": threshold, **counted}
+    return worth
+
+
+def is_sound(metrics: Any) -> bool:  # noqa: ANN401 - of a file
+    """Whether all is there that can be quoted of a metrics.json, each number being one or None."""
+    if not isinstance(metrics, Mapping) or not _is_number(metrics.get("threshold", 0.5)):
+        return False
+    levels = [metrics.get("image"), *([metrics["patient"]] if "patient" in metrics else [])]
+    if not all(isinstance(level, Mapping) and _is_level(level) for level in levels):
+        return False
+    if "test" in metrics and not is_sound(metrics["test"]):
+        return False
+    return "calibration" not in metrics or _is_calibration(metrics["calibration"])
+
+
+def list_choices(run: Run) -> list[str]:
+    """What was chosen by the validation images, such as "the epoch was chosen".
+
+    Empty where they played no part in making the model; each says by itself what was done.
+
+    Raises:
+        RunError: If the settings cannot be read.
+    """
+    training, chosen = run.read_config().training, []
+    is_watched = training.monitor.startswith("val_")
+    if is_watched and (training.keep == "best" or training.early_stopping_patience):
+        chosen.append("the epoch was chosen")
+    if is_watched and training.schedule == "plateau":
+        chosen.append("the learning rate was lowered")
+    if was_ended_by_hand(run):
+        chosen.append("the end of training may have been chosen")
+    metrics, decision = run.read_metrics() or {}, read_decision(run)
+    if "calibration" in metrics:
+        chosen.append("the temperature was fitted")
+    if decision.goal.kind != "hand" or decision.threshold != _get_default(run).threshold:
+        chosen.append("the threshold was chosen")
+    if decision.band is not None and decision.band.low < decision.band.high:
+        chosen.append("the band was chosen")
+    return chosen
+
+
+def was_ended_by_hand(run: Run) -> bool:
+    """Whether a finished run has fewer epochs than planned, and early stopping did not end it.
+
+    Raises:
+        RunError: If the settings cannot be read.
+    """
+    training, history = run.read_config().training, run.read_history()
+    if history.empty or run.read_status()["state"] != "finished":
+        return False
+    return len(history) < training.epochs and not has_lost_patience(training, history)
 
 
 def _get_default(run: Run) -> Decision:
@@ -79,3 +143,33 @@ def _read_values(run: Run) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _is_level(level: Mapping[str, Any]) -> bool:
+    for name in _NUMBERS:
+        metric = level.get(name)
+        if not isinstance(metric, Mapping) or not {"value", "low", "high", "n"} <= metric.keys():
+            return False
+        if type(metric["n"]) is not int:
+            return False
+        if not all(
+            metric[key] is None or _is_number(metric[key]) for key in ("value", "low", "high")
+        ):
+            return False
+    return True
+
+
+def _is_calibration(known: Any) -> bool:  # noqa: ANN401 - of a file
+    if not isinstance(known, Mapping) or type(known.get("n")) is not int:
+        return False
+    losses = [known.get(name) for name in ("log_loss", "brier")]
+    return _is_number(known.get("temperature")) and all(
+        isinstance(loss, Mapping)
+        and _is_number(loss.get("before"))
+        and _is_number(loss.get("after"))
+        for loss in losses
+    )
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - of a file
+    return isinstance(value, int | float) and not isinstance(value, bool)

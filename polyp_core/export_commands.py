@@ -10,13 +10,14 @@ from polyp_core.errors import ConfigError
 from polyp_core.exports import (
     FORMATS,
     Export,
+    check_free,
     export_all,
     export_run,
     say_obstacle,
     write_bundle,
+    write_new,
     write_preprocessing,
 )
-from polyp_core.files import write_atomically
 from polyp_core.runs import Run
 from polyp_core.words import make_visible, say_number
 from polyp_core.workspace import find_run
@@ -81,12 +82,24 @@ def _export(options: argparse.Namespace) -> int:
     form = FORMATS[options.format]
     ending = f"-{form.name}{form.suffix}" if form.suffix == ".zip" else form.suffix
     target = options.out or Path(f"{run.name}{ending}")
-    made = export_run(run, form.name, target, _show)
     beside = target.with_name(target.name.removesuffix(form.suffix) + _BESIDE)
-    write_atomically(beside, write_preprocessing(run))
+    rules = write_preprocessing(run)
+    is_there = _is_same(beside, rules)  # of another format, with the same rules
+    if not is_there:
+        check_free(beside)
+    made = export_run(run, form.name, target, _show)
+    if not is_there:
+        write_new(beside, rules)
     _print_table([made])
     print(f"{target}\n{beside}")
     return 0
+
+
+def _is_same(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        return False
 
 
 def _write_bundle(run: Run, target: Path, further: list[str]) -> int:
@@ -98,7 +111,7 @@ def _write_bundle(run: Run, target: Path, further: list[str]) -> int:
 
 def _export_all(run: Run, folder: Path) -> int:
     exports = export_all(run, folder, _show)
-    write_atomically(folder / "preprocessing.json", write_preprocessing(run))
+    write_new(folder / "preprocessing.json", write_preprocessing(run))
     _print_table(exports)
     for form in FORMATS.values():
         if obstacle := say_obstacle(run, form):

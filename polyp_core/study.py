@@ -19,6 +19,7 @@ import pandas as pd
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index, read_images
+from polyp_core.decision import is_sound
 from polyp_core.errors import ConfigError, RunError
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
@@ -58,6 +59,20 @@ class Member:
                 f"damaged ({make_visible(str(error))[:200]}). Expected the predictions.csv "
                 "that training wrote. Copy the study again, or train it anew."
             ) from error
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The run's, as `Run.read_metrics`.
+
+        Raises:
+            RunError: If they are missing or damaged.
+        """
+        metrics = self.run.read_metrics()
+        if metrics is not None and "threshold" in metrics and is_sound(metrics):
+            return metrics
+        raise RunError(
+            f"The numbers of '{self.run.name}', a member of the study, are missing or damaged. "
+            "Expected the metrics.json that training wrote. Copy the study again, or train it anew."
+        )
 
     def _is_untouched(self) -> bool:
         """Whether no worker was ever asked to start."""
@@ -244,7 +259,7 @@ def summarise(study: Study) -> tuple[dict[str, Any], pd.DataFrame] | None:
     if not finished:
         return None
     plan, config = study.read_plan(), study.read_config()
-    each = [member.run.read_metrics() or {} for member in finished]
+    each = [member.read_metrics() for member in finished]
     threshold = float(np.mean([metrics["threshold"] for metrics in each]))
     predictions = pool_predictions([member.read_predictions() for member in finished])
     is_test = predictions["split"] == "test"
@@ -305,7 +320,15 @@ def describe_spread(levels: list[dict[str, dict[str, Any]]]) -> dict[str, dict[s
 def _say_caution(config: RunConfig) -> str:
     """What makes the numbers better than they would be on images that played no part at all."""
     training = config.training
-    if training.keep != "best" and training.early_stopping_patience == 0:
+    is_watched = training.monitor.startswith("val_")
+    is_chosen = training.keep == "best" or training.early_stopping_patience > 0
+    if is_watched and training.schedule == "plateau" and not is_chosen:
+        return (
+            "Each member's learning rate was lowered by the very images that judge it, so these "
+            "numbers lean to the good side. Where that matters take another schedule, or judge on "
+            "test images."
+        )
+    if not (is_watched and is_chosen):
         return (
             "Each member's temperature was fitted on the images that judge it, which makes its "
             "probabilities a little better there than elsewhere."
@@ -318,8 +341,8 @@ def _say_caution(config: RunConfig) -> str:
 
 
 def _describe(member: Member, history: pd.DataFrame) -> dict[str, Any]:
-    metrics = member.run.read_metrics() or {}
-    level, unit = get_main_level(metrics) if metrics else ({}, "")
+    metrics = member.run.read_metrics()
+    level, unit = get_main_level(metrics) if metrics and is_sound(metrics) else ({}, "")
     row: dict[str, Any] = {
         "name": member.run.name,
         "fold": member.fold,

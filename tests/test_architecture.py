@@ -17,7 +17,7 @@ ORDER = [
     "study", "learning_curve", "workspace", "environment", "doctor", "queueing", "processes",
     "jobs", "study_jobs", "familiarity", "prediction", "answers", "evaluation", "neighbours",
     "checks", "evaluation_jobs", "image_store", "reporting", "evaluation_worker", "checkpoints",
-    "weights", "foreign_files", "checklists", "report", "exports",
+    "weights", "foreign_files", "origins", "checklists", "report", "exports",
     # --- the heavy line: TensorFlow and Keras only below it ---
     "pipeline", "graph", "networks", "models", "training", "rate_finder", "serving", "worker",
     "model_import", "import_worker", "export_worker", "export_check", "study_cluster",

@@ -1,6 +1,7 @@
 """What others get of a model: a report, a model card, the model itself, filled-in checklists."""
 
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,8 @@ import streamlit as st
 from polyp_core import exports
 from polyp_core.access import is_demo
 from polyp_core.archives import say_size
-from polyp_core.exports.formats import is_heavy
+from polyp_core.checklists.facts import find_home
+from polyp_core.evaluation_jobs import get_home
 from polyp_core.runs import Run
 from polyp_core.study import Study
 from ui.frame import errors, say_off
@@ -23,6 +25,7 @@ from ui.words import escape
 _FORMAT, _PREPARED = "share format", "share prepared"
 _BUNDLE = "bundle"
 Say = Callable[[str], None]
+_writing = threading.Lock()  # one report at a time: it decodes pictures and asks the model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +132,8 @@ def _write_report(run: Run) -> str:
     # Of use to one visitor in a hundred, so not loaded with the page.
     from polyp_core.report import write_report
 
-    return write_report(run)
+    with _writing:
+        return write_report(run)
 
 
 def _write_card(run: Run) -> str:
@@ -146,6 +150,9 @@ def _write_comparison(study: Study) -> str:
 
 def _show_model(judged: Judged) -> None:
     run = judged.run
+    if is_demo():  # each would start processes of its own for whoever has the link
+        say_off("Taking the model away")
+        return
     wanted = ""
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(
@@ -155,8 +162,9 @@ def _show_model(judged: Judged) -> None:
             wanted = _BUNDLE
         st.caption(
             "A zip: the model, what is done to a picture before it, a short script that predicts "
-            "without this program, report, model card, and the run itself. No image and no "
-            "patient's name is in it.",
+            "without this program, report, model card, and the run itself. No image, no file's "
+            "name and no patient's identifier is in it; titles, names of runs and classes, and "
+            "answers to the checklists are, as people wrote them.",
             width="stretch",
         )
     wanted = _choose_format(run) or wanted
@@ -176,8 +184,7 @@ def _show_model(judged: Judged) -> None:
 
 def _choose_format(run: Run) -> str:
     """The format whose button was pressed, or ""."""
-    forms = [form for form in exports.FORMATS.values() if not (is_demo() and is_heavy(form))]
-    names = [form.name for form in forms]
+    names = list(exports.FORMATS)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox(
             "Or the model alone, as", names, index=names.index("litert"), width=300, key=_FORMAT,
@@ -189,8 +196,6 @@ def _choose_format(run: Run) -> str:
             "Prepare", icon=":material/build:", key="share prepare", disabled=bool(obstacle)
         )
     st.caption(f":material/info: {escape(obstacle)}" if obstacle else form.summary)
-    if is_demo():
-        say_off("Writing the model in formats that take TensorFlow")
     return form.name if is_pressed else ""
 
 
@@ -210,9 +215,12 @@ def _show_prepared(run: Run) -> None:
 
 
 def _identify(run: Run, format_name: str) -> tuple[object, ...]:
-    """Of what a file is made: another model, threshold or title makes another file."""
-    changed = tuple(find_time(run.path(name)) for name in ("serving.json", "decision.json"))
-    return (str(run.directory.absolute()), *changed, format_name)
+    """Of what a file is made: another model, threshold, title or answer makes another file."""
+    sources = [run.path(name) for name in ("serving.json", "decision.json")]
+    if format_name == _BUNDLE:
+        sources += [run.path("notes.json"), find_home(run) / "checklists.json"]
+        sources += [get_home(run) / "checks" / "checks.json"]
+    return (str(run.directory.absolute()), *map(find_time, sources), format_name)
 
 
 def _say(place: "st.delta_generator.DeltaGenerator", stage: str) -> None:

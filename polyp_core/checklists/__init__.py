@@ -70,7 +70,7 @@ def write_answer(run: Run, sheet: str, number: str, text: str) -> None:
     Raises:
         AccessError: On a shared demo.
         ConfigError: If there is no such item, or the text is too long.
-        RunError: If it cannot be written.
+        RunError: If it cannot be written, as where the run was deleted meanwhile.
     """
     _check_sheet(sheet)
     if (sheet, number) not in _KNOWN:
@@ -85,7 +85,8 @@ def write_answer(run: Run, sheet: str, number: str, text: str) -> None:
             f"{MAX_ANSWER:,} characters. Shorten it, or refer to a document. "
             f"Received: {len(sound):,} characters"
         )
-    change_answer(find_home(run), sheet, number, sound, _KNOWN)
+    is_there = run.directory.is_dir()
+    change_answer(find_home(run), sheet, number, sound, makes_folder=is_there)
 
 
 def write_sheet_markdown(run: Run, sheet: str) -> str:
@@ -100,14 +101,16 @@ def write_sheet_html_part(run: Run, sheet: str) -> str:
 
 def _fill(sheet: str, question: Question, facts: Facts, own: str) -> Item:
     excluded = question.explain(facts) if question.explain is not None else ""
-    told = " ".join(filter(None, (say(facts) for say in question.says)))
+    said = [say(facts) for say in question.says]
+    is_enough = question.is_enough and all(said)
+    told = " ".join(filter(None, [*said, *(say(facts) for say in question.adds)]))
     known = excluded or told
     answer, origin = "", "open"
     if own:
         answer, origin = own, "person"
     elif excluded:
         answer, origin = excluded, "not applicable"
-    elif question.is_enough and known:
+    elif is_enough and known:
         answer, origin = known, "run"
     return Item(
         sheet=sheet,

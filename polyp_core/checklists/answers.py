@@ -1,16 +1,16 @@
 """What people have answered: checklists.json, beside the run.
 
-checklists.json          {"answers": {"claim": {"7": "…"}}}
-checklists.lock          held for the moment of a change, so that two visitors do not lose each
-                         other's
-checklists.damaged.json  what could not be read when the next answer was written
+checklists.json            {"answers": {"claim": {"7": "…"}}}
+checklists.lock            held for the moment of a change, so that two visitors do not lose each
+                           other's
+checklists.damaged-1.json  what was no answers when the next one was written; then -2, …
 """
 
+import itertools
 import json
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -19,7 +19,7 @@ from polyp_core.errors import RunError
 from polyp_core.files import write_atomically
 
 MAX_ANSWER = 4_000  # characters
-_FILE, _LOCK, _DAMAGED = "checklists.json", "checklists.lock", "checklists.damaged.json"
+_FILE, _LOCK = "checklists.json", "checklists.lock"
 _WAIT_S = 10.0
 _MAX_BYTES = 10 * 2**20
 Answers = dict[str, dict[str, str]]  # by sheet and number
@@ -32,20 +32,33 @@ def read_answers(directory: Path, known: Collection[tuple[str, str]]) -> Answers
         directory: Where they are kept.
         known: Sheet and number of every item there is.
     """
-    return _parse(_load(directory / _FILE), known)
+    try:
+        values = _load(directory / _FILE) or {}
+    except OSError:
+        return {}
+    return {
+        sheet: {
+            number: text[:MAX_ANSWER].encode(errors="replace").decode()
+            for number, text in found.items()
+            if (sheet, number) in known and text.strip()
+        }
+        for sheet, found in values.items()
+    }
 
 
 def change_answer(
-    directory: Path, sheet: str, number: str, text: str, known: Collection[tuple[str, str]]
+    directory: Path, sheet: str, number: str, text: str, *, makes_folder: bool = False
 ) -> None:
     """Keep one answer and leave everything else as others have written it.
 
+    Answers to what this version does not ask are kept too.
+
     Args:
-        directory: Where they are kept; made if it is not there.
+        directory: Where they are kept.
         sheet: Of the item.
         number: Of the item.
         text: At most `MAX_ANSWER` characters; "" takes the answer back.
-        known: Sheet and number of every item there is.
+        makes_folder: Whether the folder may come with the first answer.
 
     Raises:
         AccessError: On a shared demo.
@@ -54,17 +67,21 @@ def change_answer(
     check_writable("Answering a checklist")
     path = directory / _FILE
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        if makes_folder:
+            directory.mkdir(parents=True, exist_ok=True)
+        directory.stat()  # a lock would bring a folder back that somebody has deleted
         with FileLock(directory / _LOCK, timeout=_WAIT_S):
-            values = _load(path)
-            if values is None and path.exists():  # what it held is not thrown away
-                os.replace(path, directory / _DAMAGED)
-            answers = _parse(values, known)
+            answers = _load(path)
+            if answers is None:  # what it held is not thrown away
+                os.replace(path, _find_free(directory))
+                answers = {}
             answers.setdefault(sheet, {}).pop(number, None)
             if text:
                 answers[sheet][number] = text
             kept = {"answers": {name: found for name, found in answers.items() if found}}
-            write_atomically(path, json.dumps(kept, indent=1, ensure_ascii=False))
+            # Half a character, which JSON can hold, is no text that a page can show.
+            text = json.dumps(kept, indent=1, ensure_ascii=False)
+            write_atomically(path, text.encode(errors="replace"))
     except (OSError, Timeout) as error:
         reason = "another change takes too long" if isinstance(error, Timeout) else error.strerror
         raise RunError(
@@ -73,23 +90,28 @@ def change_answer(
         ) from error
 
 
-def _load(path: Path) -> dict[str, Any] | None:
-    """The answers in the file; None if it is missing or damaged."""
+def _load(path: Path) -> Answers | None:
+    """The texts in the file, whatever they answer; None if it is damaged.
+
+    Raises:
+        OSError: If it is there and cannot be read now, which does not make it damaged.
+    """
     try:
         if path.stat().st_size > _MAX_BYTES:
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return dict(values["answers"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        values = dict(json.loads(path.read_text(encoding="utf-8"))["answers"])
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
+    return {
+        sheet: {number: text for number, text in found.items() if isinstance(text, str)}
+        for sheet, found in values.items()
+        if isinstance(found, dict)
+    }
 
 
-def _parse(values: dict[str, Any] | None, known: Collection[tuple[str, str]]) -> Answers:
-    answers: Answers = {}
-    for sheet, found in (values or {}).items():
-        for number, text in found.items() if isinstance(found, dict) else ():
-            if (sheet, number) in known and isinstance(text, str) and text.strip():
-                # Half a character, which JSON can hold, is no text that a page can show.
-                sound = text[:MAX_ANSWER].encode(errors="replace").decode()
-                answers.setdefault(sheet, {})[number] = sound
-    return answers
+def _find_free(directory: Path) -> Path:
+    """A name for a damaged file that no other one has."""
+    names = (directory / f"checklists.damaged-{number}.json" for number in itertools.count(1))
+    return next(path for path in names if not path.exists())

@@ -118,8 +118,8 @@ CLAIM = (
     ),
     Question(
         "25", _TRAINING, "How was the network trained, with which settings and augmentation?",
-        (model.say_training, data.say_augmentation, model.say_choices), "training",
-        is_enough=True,
+        (model.say_training, data.say_augmentation), "training", is_enough=True,
+        adds=(model.say_choices,),
     ),
     Question(
         "26", _TRAINING, "How was the final model chosen?", (model.say_selection,), "selection",
@@ -144,7 +144,7 @@ CLAIM = (
     ),
     Question(
         "31", _EVALUATION, "How are answers explained, and was the explanation itself tested?",
-        (result.say_saliency, result.say_shortcuts), "saliency", is_enough=True,
+        (result.say_saliency,), "saliency", is_enough=True, adds=(result.say_shortcuts,),
     ),
     Question(
         "32", _EVALUATION, "How was the model judged on images of the same source?",
@@ -167,7 +167,8 @@ CLAIM = (
     ),
     Question(
         "37", _WORTH, "What are the results, how sure is each, and against which baseline?",
-        (result.say_performance, result.say_other_level), "performance", is_enough=True,
+        (result.say_performance,), "performance", is_enough=True,
+        adds=(result.say_other_level,),
     ),
     Question(
         "38", _WORTH, "How well does the model tell the classes apart, and how precisely is that "

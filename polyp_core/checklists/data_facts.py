@@ -1,28 +1,30 @@
 """What a run knows of its images, in sentences; "" where it does not know."""
 
+import re
 from dataclasses import fields
 
 import pandas as pd
 
-from polyp_core.checklists.facts import Facts, count_patients
+from polyp_core.checklists.facts import Facts
 from polyp_core.config import AugmentConfig
 from polyp_core.config.augmentation import EFFECTS
 from polyp_core.dataset import FURTHER_PREFIX
-from polyp_core.errors import RunError
 from polyp_core.manifest import SPLIT_NAMES
-from polyp_core.study import Study
 from polyp_core.summaries import name_data
 from polyp_core.words import make_visible, round_percent
-from polyp_core.workspace import DEMO_RUN
 
+_TOGETHER = "what is known to be of one patient, and exact copies, stay together"
 _SPLITS = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
 def say_source(facts: Facts) -> str:
     """Which data set it was."""
-    if facts.run.directory.resolve() == DEMO_RUN.directory.resolve():
-        return "Synthetic ultrasound images, drawn by the program itself: of no patient."
-    said = f"The images of the data set '{make_visible(name_data(facts.config.data.folder))}'."
+    if facts.origin.is_synthetic:
+        said = "Synthetic ultrasound images, drawn by the program itself: of no patient."
+    elif facts.origin.is_shared:
+        said = "What the data set is called was left out when the model was given away."
+    else:
+        said = f"The images of the data set '{make_visible(name_data(facts.config.data.folder))}'."
     if facts.is_imported:
         said += " The model was trained on another computer and brought in."
     return said
@@ -34,7 +36,7 @@ def say_counts(facts: Facts) -> str:
         return ""
     images = facts.index.images
     said = [f"{facts.say_images(images)} in all."]
-    if facts.study is None:
+    if not facts.is_crossed:
         said += [
             f"{title}: {facts.say_images(images[images['split'] == split])}."
             for split, title in _SPLITS.items()
@@ -137,28 +139,48 @@ def say_missing(facts: Facts) -> str:
 
 def say_split(facts: Facts) -> str:
     """How the partitions came about."""
-    data = facts.config.data
-    if facts.study is not None:
-        plan = facts.study.read_plan()
-        if plan["num_folds"] > 1:
+    data, study = facts.config.data, facts.origin.study
+    part = _find_trained_percent(study.member) if study is not None else ""
+    if study is not None and study.plan["num_folds"] > 1:
+        folds = (
+            f"the images were dealt to {study.plan['num_folds']} folds class by class (split seed "
+            f"{data.seed}), where {_TOGETHER}"
+        )
+        if not study.member:
             return (
-                f"Cross-validation: the images were dealt to {plan['num_folds']} folds class by "
-                f"class, whole patients and exact copies together (split seed {data.seed}); each "
-                "member validates on one fold and is trained on the others."
+                f"Cross-validation: {folds}; each member validates on one fold and is trained on "
+                "the others."
             )
-    if facts.index is not None and _is_given(facts.index.images):
+        share = f"{part} % of the images of " if part else ""
+        return (
+            f"This is '{make_visible(study.member)}', one member of a cross-validation: {folds}. "
+            f"It validates on one fold and was trained on {share}the others."
+        )
+    said = _say_whole_split(facts)
+    return f"{said} Of the training images {part} % were taken." if said and part else said
+
+
+def _say_whole_split(facts: Facts) -> str:
+    """Of images that are in no fold; "" where the run cannot tell."""
+    data = facts.config.data
+    if facts.index is None or facts.index.images.empty:
+        return ""
+    if _is_given(facts.index.images):
         return "The data set brings its own split, as folders, and it was kept."
-    return (
-        "A split that the data set brings along is kept. Where it brings none, "
-        f"{_say_share(data.validation_fraction)} of the images are drawn for validation, class by "
-        f"class, whole patients and exact copies together (split seed {data.seed})."
-    )
+    if facts.is_drawn:
+        return (
+            f"{_say_share(data.validation_fraction)} of the images were drawn for validation, "
+            f"class by class (split seed {data.seed}), where {_TOGETHER}."
+        )
+    # Elsewhere the manifest, and the folders, may have told what is not here to be read.
+    is_listed = data.folder.lower().endswith(".csv")
+    return "The data set's manifest brings its own split, and it was kept." if is_listed else ""
 
 
 def say_level(facts: Facts) -> str:
     """At which level the partitions are disjoint, as counted in the index."""
-    if facts.study is not None:
-        return _say_fold_level(facts.study)
+    if facts.study is not None and facts.is_crossed:
+        return _say_fold_level(facts)
     if facts.index is None:
         return ""
     images = facts.index.images
@@ -171,7 +193,7 @@ def say_level(facts: Facts) -> str:
         if num_copies == 0
         else f"Images outside of training with an exact copy in it: {num_copies}."
     )
-    if count_patients(images) is None:
+    if not facts.origin.are_patients_known:
         return (
             "Patients are not known for all images, so the partitions are disjoint by image "
             f"alone. {copies}"
@@ -189,13 +211,24 @@ def say_balance(facts: Facts) -> str:
         "both classes are weighted to count alike in the loss, which shifts probabilities towards "
         "the rarer one"
         if training.class_weights == "balanced"
-        else "no class is weighted or drawn more often"
+        else "no class is weighted"
     )
-    if facts.index is None or (rows := facts.index.select("train")).empty:
+    rows = pd.DataFrame() if facts.index is None else facts.index.select("train")
+    positive = facts.class_names[1]
+    if training.sampling != "patients":
+        weights += "; each image is drawn once an epoch"
+    elif rows.empty:
+        weights += "; each patient is drawn as often as any other, whatever the class"
+    else:
+        weights += (
+            "; each patient is drawn as often as any other, so that "
+            f"{round_percent(_find_drawn_share(rows))} % of the images drawn are '{positive}'"
+        )
+    if rows.empty:
         return f"In training {weights}."
-    share = float((rows["label"] == 1).mean())
+    share = round_percent(float((rows["label"] == 1).mean()))
     return (
-        f"{_say_share(share)} of the training images are '{facts.class_names[1]}'; {weights}. "
+        f"{share} % of the training images are '{positive}'; {weights}. "
         "Results are quoted beside the baseline of always answering the more frequent class."
     )
 
@@ -221,21 +254,24 @@ def _is_given(images: pd.DataFrame) -> bool:
     return not images.empty and bool((folders == images["split"]).all())
 
 
-def _say_fold_level(study: Study) -> str:
-    plan = study.read_plan()
-    try:
-        images = study.read_index().images
-    except RunError:
-        return ""
-    judged = images[images["fold"] > 0]
-    if plan["num_folds"] == 1 or judged.empty:
-        return ""
-    if count_patients(judged) is None:
+def _say_fold_level(facts: Facts) -> str:
+    if not facts.origin.are_patients_known:
         return "Patients are not known for all images, so the folds are disjoint by image alone."
-    num_torn = int((judged.groupby("group")["fold"].nunique() > 1).sum())
-    if num_torn:
-        return f"Not by patient: patients that are in several folds: {num_torn}."
     return "By patient: all images of a patient are in one fold."
+
+
+def _find_trained_percent(member: str) -> str:
+    """Such as "25" of a member that was trained on a share of the images, else ""."""
+    found = re.search(r"-share-(\d+)$", member)
+    return found[1] if found else ""
+
+
+def _find_drawn_share(rows: pd.DataFrame) -> float:
+    """The share of positive images among those drawn, where each patient has the same chance."""
+    own = rows["path"] + "\0" + rows["frame"].astype(str)
+    names = rows["group"].where(rows["group"] != "", own)
+    chances = 1 / names.map(names.value_counts())
+    return float(chances[rows["label"] == 1].sum() / chances.sum())
 
 
 def _say_share(share: float) -> str:

@@ -58,23 +58,26 @@ def say_output(facts: Facts) -> str:
 
 def say_start(facts: Facts) -> str:
     """Where the weights started."""
-    model, seed = facts.config.model, facts.config.training.seed
+    model, seeds = facts.config.model, facts.say_seeds()
     if model.network != "transfer":
-        return f"Random, by Keras' defaults (Glorot uniform; biases zero), with seed {seed}."
-    if facts.is_imported:  # where a file of weights is left out of the settings
-        source = "weights that the other computer had"
-    elif model.backbone_weights:
+        return f"Random, by Keras' defaults (Glorot uniform; biases zero), with {seeds}."
+    if facts.origin.has_own_backbone_weights:
         source = "a file of weights that was given"
+    elif facts.is_imported and not facts.origin.is_shared:
+        source = "weights that the other computer had"
     else:
         source = "Keras' weights for ImageNet"
-    return f"The backbone {model.backbone} from {source}; its head at random, with seed {seed}."
+    return f"The backbone {model.backbone} from {source}; its head at random, with {seeds}."
 
 
 def say_training(facts: Facts) -> str:
     """How the weights were fitted."""
-    training = facts.config.training
-    history = facts.run.read_history()
+    if not facts.is_trained:
+        return ""
+    training, history = facts.config.training, facts.history
     epochs = f"{len(history)} of " if 0 < len(history) < training.epochs else ""
+    if facts.study is not None:
+        epochs = "Each member: " + "up to " * bool(training.early_stopping_patience)
     parts = [
         f"{epochs}{say_number(training.epochs, 'epoch')} of batches of {training.batch_size}",
         f"{_OPTIMIZERS[training.optimizer]} at a learning rate of {training.learning_rate:g} "
@@ -99,7 +102,7 @@ def say_training(facts: Facts) -> str:
             f"{training.backbone_rate:g} of the learning rate"
         )
     control = " A control: the training labels were dealt out at random." * training.shuffled_labels
-    return f"{'; '.join(parts)}; seed {training.seed}.{control}"
+    return f"{'; '.join(parts)}; {facts.say_seeds()}.{control}"
 
 
 def say_choices(facts: Facts) -> str:
@@ -122,6 +125,8 @@ def say_choices(facts: Facts) -> str:
 
 def say_selection(facts: Facts) -> str:
     """Which state of the training became the model."""
+    if not facts.has_model:
+        return ""
     training = facts.config.training
     stop = (
         f" Training stops after {say_number(training.early_stopping_patience, 'epoch')} without "
@@ -129,22 +134,27 @@ def say_selection(facts: Facts) -> str:
         if training.early_stopping_patience
         else ""
     )
-    epoch = find_kept_epoch(training, facts.run.read_history())
+    if facts.is_ended_by_hand:
+        stop += (
+            f" Training was ended by hand after {len(facts.history)} of "
+            f"{say_number(training.epochs, 'epoch')}, with its curves in view."
+        )
+    epoch = find_kept_epoch(training, facts.history)
     which = f", epoch {epoch}" if epoch is not None else ""
+    start = "The" if facts.study is None else "Of each member the"
     if training.keep == "best":
-        return f"The epoch with {_MONITORS[training.monitor]}{which}.{stop}"
+        return f"{start} epoch with {_MONITORS[training.monitor]}{which}.{stop}"
     reason = "" if stop else ": it was not chosen by its results"
-    return f"The state after the last epoch{which}{reason}.{stop}"
+    return f"{start} state after the last epoch{which}{reason}.{stop}"
 
 
 def say_ensemble(facts: Facts) -> str:
     """What is averaged."""
     said = ""
     if facts.study is not None:
-        num_members = len(facts.study.whole_members)
         said = (
-            f"The probability is the mean of {say_number(num_members, 'network')}, one a fold and "
-            "seed of the study."
+            f"The probability is the mean of {say_number(facts.study.num_members, 'network')}, one "
+            "a fold and seed of the study."
         )
     if facts.config.model.mirror:
         said += " Each picture and its mirror image are judged, and the mean is taken."
@@ -169,14 +179,6 @@ def say_calibration(facts: Facts) -> str:
     )
 
 
-def explain_no_update(facts: Facts) -> str:
-    """Why the question of updating a model does not arise; "" where it does."""
-    is_new = facts.config.model.network != "transfer" and not facts.is_imported
-    if not is_new or facts.study is not None or say_calibration(facts):
-        return ""
-    return "The network was made anew, and nothing of it was changed after its evaluation."
-
-
 def say_software(facts: Facts) -> str:
     """What computed."""
     packages = facts.environment.get("packages")
@@ -189,12 +191,12 @@ def say_software(facts: Facts) -> str:
 
 def say_machine(facts: Facts) -> str:
     """On what it was trained, and how long it took."""
-    said = [make_visible(str(facts.environment.get("processor", "")))]
+    said = [make_visible(str(facts.environment.get("processor") or ""))]
     devices = facts.environment.get("devices")
     if isinstance(devices, list):
         said.append(f"computed on {', '.join(make_visible(str(name)) for name in devices)}")
     elapsed_s = facts.run.read_status().get("elapsed_s")
-    if isinstance(elapsed_s, (int, float)):
+    if isinstance(elapsed_s, (int, float)) and any(said):
         said.append(f"{say_duration(elapsed_s)} in all")
     joined = ", ".join(filter(None, said))
     return f"Trained on: {joined}." if joined else ""
@@ -202,10 +204,10 @@ def say_machine(facts: Facts) -> str:
 
 def say_repeat(facts: Facts) -> str:
     """What it takes to repeat the run."""
-    training, data = facts.config.training, facts.config.data
+    data = facts.config.data
     return (
-        f"Seeds: split {data.seed}, training {training.seed}. The run keeps every setting and the "
-        "SHA-256 of every image; the report states the command that repeats it."
+        f"Split: seed {data.seed}; training: {facts.say_seeds()}. The run keeps every setting and "
+        "the SHA-256 of every image; the report states the command that repeats it."
     )
 
 

@@ -18,7 +18,9 @@ class Question:
         text: A plain question.
         says: What the run can say of it, a function a sentence or two.
         reference: Where the report shows more: one of its ids, or "".
-        is_enough: Whether that answers the question, so that nobody has to be asked.
+        is_enough: Whether that answers the question where each has something to say, so that nobody
+            has to be asked.
+        adds: What there may be to say besides.
         explain: Says why the question does not arise, or "" where it does.
         advice: What to do with this program for the run to know; said where it does not.
     """
@@ -29,5 +31,6 @@ class Question:
     says: tuple[Say, ...] = ()
     reference: str = ""
     is_enough: bool = False
+    adds: tuple[Say, ...] = ()
     explain: Say | None = None
     advice: str = ""

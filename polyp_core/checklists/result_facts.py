@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from polyp_core.checklists.facts import Facts, Level
+from polyp_core.checklists.model_facts import say_calibration, say_output
 from polyp_core.metrics import pool_patients
 from polyp_core.words import (
-    get_main_level,
     make_visible,
     round_percent,
     say_auc,
@@ -19,6 +19,7 @@ _PERCENTS = {
     "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity",
     "ppv": "positive predictive value", "npv": "negative predictive value",
 }  # fmt: skip
+_CASE = "A case is a patient or, where a file's patient is not known, a file."
 NO_CHECKS = "Not tested so far with this program: Results, 'Shortcuts and robustness'."
 NO_EXTERNAL = "Not judged so far on another folder with this program: Results, 'Other data'."
 
@@ -28,18 +29,25 @@ def say_performance(facts: Facts) -> str:
     if facts.level is None:
         return ""
     level, unit = facts.level
-    return f"On validation {_say_level(level, unit)}"
+    note = f" {_CASE}" if unit == "cases" else ""
+    start = "In cross-validation" if facts.is_crossed else "On validation"
+    return f"{start} {_say_level(level, unit)}{note}"
 
 
 def say_other_level(facts: Facts) -> str:
     """The same by image, where patients are what is quoted."""
-    if facts.level is None or facts.level[1] != "patients" or facts.metrics is None:
+    if facts.level is None or facts.level[1] == "images" or facts.metrics is None:
         return ""
-    return f"Counted by image instead: {_say_level(facts.metrics['image'], 'images')}"
+    images = facts.metrics["image"]
+    if facts.level[0]["accuracy"]["n"] == images["accuracy"]["n"]:  # one of each: the same again
+        return ""
+    return f"Counted by image instead: {_say_level(images, 'images')}"
 
 
 def say_measures(facts: Facts) -> str:
-    """What is measured, and how its interval is found."""
+    """What was measured."""
+    if facts.level is None:
+        return ""
     return (
         "Sensitivity, specificity and predictive values for what is missed and falsely called at "
         "the threshold; accuracy, beside the majority baseline, for all of it in one; AUC, ROC and "
@@ -50,7 +58,9 @@ def say_measures(facts: Facts) -> str:
 
 def say_intervals(facts: Facts) -> str:
     """How sure the numbers are, by which methods."""
-    units = facts.level[1] if facts.level else "images"
+    if facts.level is None:
+        return ""
+    units = facts.level[1]
     return (
         f"95 % intervals, counted by {units.removesuffix('s')}: Wilson's for proportions, DeLong's "
         "for the AUC (Newcombe's where the classes are divided perfectly), bootstrap of "
@@ -60,55 +70,100 @@ def say_intervals(facts: Facts) -> str:
 
 def say_internal(facts: Facts) -> str:
     """On which images of its own the model was judged, and what was chosen on them."""
-    if facts.study is not None:
-        caution = (facts.metrics or {}).get("caution", "")
-        return (
-            "By cross-validation: each image was judged by the members that had not seen it. "
-            f"{caution}".strip()
-        )
     if facts.metrics is None:
         return ""
-    chosen = list_chosen(facts)
-    said = "On validation images that played no part in fitting the weights"
-    said += (
-        f"; but on them {_join(chosen)}, so the numbers lean to the good side." if chosen else "."
-    )
+    said = []
+    if facts.level is not None:
+        said = [_say_judged(facts), facts.study.caution if facts.study is not None else ""]
     test = facts.metrics.get("test")
     if isinstance(test, dict):
-        level, unit = get_main_level(test)
-        said += f" On test images, which were kept apart: {_say_level(level, unit)}"
-    return said
+        level, unit = facts.choose_level(test)
+        said.append(f"On test images, which were kept apart: {_say_level(level, unit)}")
+    return " ".join(filter(None, said))
+
+
+def _say_judged(facts: Facts) -> str:
+    chosen = list_chosen(facts)
+    if facts.is_crossed:
+        start = (
+            "By cross-validation: each image was judged by the members that had not seen it, so "
+            "the numbers are of the members, not of their mean"
+        )
+    elif chosen or (facts.study is not None and facts.study.caution):
+        start = "On validation images, none of which was trained on"
+    else:
+        start = "On validation images, which played no part in making the model"
+    but = f"; but on them {_join(chosen)}, so the numbers lean to the good side" if chosen else ""
+    return f"{start}{but}."
 
 
 def list_chosen(facts: Facts) -> list[str]:
     """What was chosen on the very images that the numbers are of."""
-    training, decision = facts.config.training, facts.decision
-    chosen = []
-    if training.keep == "best" or training.early_stopping_patience:
+    training, chosen = facts.config.training, []
+    is_told = facts.study is not None and bool(facts.study.caution)  # which says it of each member
+    if training.schedule == "plateau" and training.monitor.startswith("val_"):
+        chosen.append("the learning rate was steered")
+    if facts.is_ended_by_hand:
+        chosen.append("somebody may have ended the training")
+    if not is_told and (training.keep == "best" or training.early_stopping_patience):
         chosen.append("the epoch was chosen")
     if "calibration" in (facts.metrics or {}):
         chosen.append("the temperature was fitted")
-    came = facts.run.read_serving().get("threshold", 0.5)
-    if decision.goal.kind != "hand" or decision.threshold != came:
-        chosen.append("the threshold was chosen")
-    if decision.band is not None:
-        chosen.append("the band without an answer was chosen")
-    return chosen
+    return chosen + _list_decided(facts)
+
+
+def _list_decided(facts: Facts) -> list[str]:
+    chosen = ["the threshold was chosen"] if _is_threshold_chosen(facts) else []
+    return [*chosen, "the band without an answer was chosen"] if facts.band is not None else chosen
 
 
 def say_threshold(facts: Facts) -> str:
     """From which probability on it is positive, and why there."""
-    decision = facts.decision
-    came = facts.run.read_serving().get("threshold", 0.5)
-    is_default = decision.goal.kind == "hand" and decision.threshold == came
-    why = "as it came with the model" if is_default else f"{decision.goal.say()}, on validation"
+    if not facts.has_model:
+        return ""
+    decision, band = facts.decision, facts.band
+    why = (
+        f"{decision.goal.say()}, on validation"
+        if _is_threshold_chosen(facts)
+        else "as it came with the model"
+    )
     said = f"Threshold {decision.threshold:.3f}: {why}."
-    if decision.band is not None:
+    if band is not None:
         said += (
-            f" From {decision.band.low:.3f} to {decision.band.high:.3f} no answer is given; the "
-            "numbers above count an answer for all."
+            f" From {band.low:.3f} to {band.high:.3f} no answer is given; the numbers above count "
+            "an answer for all."
         )
     return said
+
+
+def say_computation(facts: Facts) -> str:
+    """How the probabilities came about that the numbers are of."""
+    return say_output(facts) if facts.level is not None else ""
+
+
+def say_update(facts: Facts) -> str:
+    """What of the model was changed once it could be judged."""
+    chosen = _list_decided(facts) if facts.level is not None else []
+    decided = (
+        f"No weight was changed after the evaluation; but on the validation images {_join(chosen)}."
+        if chosen
+        else ""
+    )
+    return " ".join(filter(None, [say_calibration(facts), decided]))
+
+
+def explain_no_update(facts: Facts) -> str:
+    """Why the question of updating a model does not arise; "" where it does."""
+    is_new = facts.config.model.network != "transfer" and not facts.is_imported
+    is_kept = is_new and facts.study is None and not say_update(facts)
+    if facts.level is None or not is_kept:
+        return ""
+    return "The network was made anew, and nothing of it was changed after its evaluation."
+
+
+def _is_threshold_chosen(facts: Facts) -> bool:
+    came = facts.run.read_serving().get("threshold", 0.5)
+    return facts.decision.goal.kind != "hand" or facts.decision.threshold != came
 
 
 def say_robustness(facts: Facts) -> str:
@@ -117,6 +172,7 @@ def say_robustness(facts: Facts) -> str:
         return ""
     try:
         unit = "patient" if facts.checks["num_patients"] is not None else "image"
+        counted = "case" if unit == "patient" and not facts.origin.are_patients_known else unit
         effects = facts.checks["robustness"]
         begun = say_percent(effects[0]["levels"][0][unit]["accuracy"])
         drops = ", ".join(
@@ -128,7 +184,7 @@ def say_robustness(facts: Facts) -> str:
     except (KeyError, IndexError, TypeError):  # damaged, or of another version
         return ""
     return (
-        f"On {say_number(num_images, 'validation image')}, accuracy by {unit}: {begun} as they "
+        f"On {say_number(num_images, 'validation image')}, accuracy by {counted}: {begun} as they "
         f"are; {drops}."
     )
 
@@ -161,6 +217,8 @@ def say_shortcuts(facts: Facts) -> str:
 
 def say_saliency(facts: Facts) -> str:
     """By what an answer is explained."""
+    if not facts.has_model:
+        return ""
     return (
         "Grad-CAM of the last features, for and against the positive class, on one scale for all "
         "images; laid over each picture that is judged. It shows where evidence lies, not why, and "
@@ -171,10 +229,10 @@ def say_saliency(facts: Facts) -> str:
 def say_external(facts: Facts) -> str:
     """What it was worth on the images of another folder."""
     said = []
-    for name, metrics in facts.evaluations:
-        level, unit = get_main_level(metrics)
-        sentence = f"On '{name}': {_say_level(level, unit)}"
-        doubts = _list_doubts(metrics)
+    for found in facts.evaluations:
+        level, unit = facts.choose_level(found.metrics, are_patients_known=found.are_patients_known)
+        sentence = f"On '{found.name}': {_say_level(level, unit)}"
+        doubts = _list_doubts(found.metrics)
         said.append(f"{sentence} {' '.join(doubts)}".strip())
     return " ".join(said)
 
@@ -186,8 +244,9 @@ def say_failures(facts: Facts) -> str:
         return ""
     negative, positive = facts.class_names
     said = []
-    for table, unit in ((pool_patients(rows), "patient"), (rows, "image")):
-        if table is not None:
+    by = "patient" if facts.origin.are_patients_known else "case"
+    for table, unit in ((pool_patients(rows), by), (rows, "image")):
+        if table is not None and (table is rows or len(table) < len(rows)):
             is_called = table["probability"] >= threshold
             num_missed = int((~is_called & (table["label"] == 1)).sum())
             num_alarms = int((is_called & (table["label"] == 0)).sum())
@@ -203,9 +262,11 @@ def say_events(facts: Facts) -> str:
     if facts.index is None or facts.level is None:
         return ""
     level, unit = facts.level
-    training = facts.index.select("train")
+    training = facts.say_images(facts.index.select("train"))
+    if facts.is_crossed:
+        training = f"all folds but one of {training}, by each member"
     return (
-        f"Fitted on {facts.say_images(training)}; judged on {level['accuracy']['n']} {unit}, of "
+        f"Fitted on {training}; judged on {level['accuracy']['n']} {unit}, of "
         f"which {level['sensitivity']['n']} '{facts.class_names[1]}'."
     )
 
@@ -225,6 +286,10 @@ def say_unfamiliar(facts: Facts) -> str:
 def say_limits(facts: Facts) -> str:
     """What the numbers do not allow to claim."""
     said = ["For research and teaching, not for diagnosis."]
+    if facts.origin.is_synthetic:
+        said.append("All images are synthetic.")
+    if facts.index is not None and not facts.origin.are_patients_known:
+        said.append("Patients are not known for all images.")
     if facts.level is not None:
         level, unit = facts.level
         said.append(f"Judged on {say_number(level['accuracy']['n'], unit.removesuffix('s'))}.")
@@ -233,9 +298,11 @@ def say_limits(facts: Facts) -> str:
     if not facts.checks:
         said.append("Not tested against worse images or shortcuts.")
     chosen = list_chosen(facts)
-    if chosen and facts.study is None:
+    if chosen and facts.level is not None:
         said.append(f"On the validation images {_join(chosen)}.")
-    return " ".join(said)
+    if facts.study is not None:
+        said.append(facts.study.caution)
+    return " ".join(filter(None, said))
 
 
 def _say_level(level: Level, unit: str) -> str:

@@ -131,11 +131,11 @@ TRIPOD = (
     ),
     Question(
         "12f", _METHODS, "Was the model changed after it was judged, such as recalibrated?",
-        (model.say_calibration,), "calibration", is_enough=True, explain=model.explain_no_update,
+        (result.say_update,), "calibration", is_enough=True, explain=result.explain_no_update,
     ),
     Question(
         "12g", _METHODS, "How were the probabilities computed on which it was judged?",
-        (model.say_output, model.say_ensemble), "performance", is_enough=True,
+        (result.say_computation,), "performance", is_enough=True, adds=(model.say_ensemble,),
     ),
     Question(
         "13", "Methods: class imbalance",
@@ -210,7 +210,7 @@ TRIPOD = (
     Question(
         "24", "Results: model updating",
         "If the model was changed after it was judged, what is it now, and what is it worth?",
-        (model.say_calibration,), "calibration", is_enough=True, explain=model.explain_no_update,
+        (result.say_update,), "calibration", is_enough=True, explain=result.explain_no_update,
     ),
     Question(
         "25", "Discussion: interpretation",

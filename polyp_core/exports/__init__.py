@@ -8,7 +8,7 @@ What takes TensorFlow is done by `export_worker`, and opened again by `export_ch
 
 from polyp_core.exports.bundle import Bundle, write_bundle
 from polyp_core.exports.formats import FORMATS, Format, is_available, say_obstacle
-from polyp_core.exports.making import Export, export_all, export_run
+from polyp_core.exports.making import Export, check_free, export_all, export_run, write_new
 from polyp_core.exports.preprocessing import describe_preprocessing, write_preprocessing
 
 __all__ = [
@@ -16,11 +16,13 @@ __all__ = [
     "Bundle",
     "Export",
     "Format",
+    "check_free",
     "describe_preprocessing",
     "export_all",
     "export_run",
     "is_available",
     "say_obstacle",
     "write_bundle",
+    "write_new",
     "write_preprocessing",
 ]

@@ -28,6 +28,7 @@ from polyp_core.exports.making import (
 from polyp_core.exports.preprocessing import FILE, NOTICE, write_preprocessing
 from polyp_core.exports.readme import write_readme
 from polyp_core.exports.sharing import write_shared_run
+from polyp_core.origins import read_origin
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
 
@@ -142,9 +143,12 @@ def _has_weights(members: dict[str, Path]) -> bool:
 def _describe_exports(
     run: Run, exports: Sequence[Export], members: dict[str, Path], made_at: datetime
 ) -> str:
+    origin = read_origin(run)
     values: dict[str, Any] = {
         "notice": NOTICE,
         "run": run.name,
+        "study": origin.study.name if origin.study is not None else None,
+        "is_synthetic": origin.is_synthetic,
         "made_at": made_at.isoformat(),
         "written_by": f"polyp_core {__version__}",
         "serving_sha256": run.read_serving()["sha256"],

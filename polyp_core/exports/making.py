@@ -4,7 +4,9 @@ import hashlib
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from polyp_core.exports.formats import (
     is_heavy,
     say_obstacle,
 )
-from polyp_core.exports.images import Sample, choose_sample
+from polyp_core.exports.images import Sample, choose_sample, find_logits
 from polyp_core.exports.preprocessing import attach_text, write_preprocessing
 from polyp_core.files import write_atomically
 from polyp_core.prediction import load_classifier
@@ -29,6 +31,7 @@ from polyp_core.runs import Run
 from polyp_core.words import say_number
 
 MAX_DIFFERENCE = 1e-4
+MAX_LOGIT_DIFFERENCE = 0.05  # where probabilities are near 0 or 1, which hides differences
 SAMPLE = "images.npy"
 # What is re-opened in one fresh process, one runtime each; the weights last, since building their
 # network brings in code of this app that the others must do without.
@@ -75,7 +78,8 @@ def export_run(
     Raises:
         ConfigError: If there is no such format, or the file cannot have that name or is there.
         ModelError: If the run has no model for it, a package is missing, or the file disagrees
-            with the run's own model by more than 1e-4 in probability. Then there is no file.
+            with the run's own model by more than 1e-4 in probability, or 0.05 in logit. Then there
+            is no file.
         AccessError: On a shared demo, but for LiteRT.
     """
     form = find_format(format_name)
@@ -154,6 +158,15 @@ def check_target(target: Path, suffix: str) -> None:
             f"The file cannot be called '{target.name}'. Expected a name that ends in {suffix}, by "
             "which other programs know what it is. Choose such a name."
         )
+    check_free(target)
+
+
+def check_free(target: Path) -> None:
+    """Refuse a place where there is something.
+
+    Raises:
+        ConfigError: If there is.
+    """
     if os.path.lexists(target):
         raise ConfigError(
             f"There is already something at '{target}'. Expected a new name: nothing is "
@@ -167,10 +180,20 @@ def move_into_place(made: Path, target: Path) -> None:
     Raises:
         ConfigError: If somebody else was quicker, or nothing can be written there.
     """
-    check_target(target, "".join(made.suffixes[-1:]))
+    write_new(target, lambda path: _copy(made, path))
+
+
+def write_new(target: Path, content: str | Callable[[Path], None]) -> None:
+    """Write a file that is not there yet, whole or not at all; see `write_atomically`.
+
+    Raises:
+        ConfigError: If somebody else was quicker, or nothing can be written there.
+    """
+    whole = target.with_name(f".new-{uuid.uuid4().hex}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, lambda path: _copy(made, path))
+        write_atomically(whole, content)
+        _take_place(whole, target)
     except OSError as error:
         raise ConfigError(
             f"'{target}' cannot be written ({error.strerror or error}). Expected a folder that may "
@@ -182,6 +205,18 @@ def hash_file(path: Path) -> str:
     """The sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _take_place(whole: Path, target: Path) -> None:
+    """Give a file its name, which no other file loses by it."""
+    try:
+        with suppress(OSError):  # if it is taken, or a file can have one name alone, as on FAT
+            os.link(whole, target)
+            return
+        check_free(target)
+        os.replace(whole, target)
+    finally:
+        whole.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -209,15 +244,18 @@ def _prove(
 
 def _compare(form: Format, path: Path, sample: Sample, said: dict[str, object]) -> Export:
     probabilities = np.asarray(said["probabilities"], np.float64)
-    is_whole = probabilities.shape == sample.probabilities.shape
-    differences = np.abs(probabilities - sample.probabilities) if is_whole else np.array([np.inf])
-    difference, num_images = float(differences.max()), len(sample.pixels)
-    if not difference <= MAX_DIFFERENCE:
+    difference = logit_difference = np.inf
+    if probabilities.shape == sample.probabilities.shape:
+        difference = _find_gap(probabilities, sample.probabilities)
+        logit_difference = _find_gap(find_logits(probabilities), find_logits(sample.probabilities))
+    num_images = len(sample.pixels)
+    if not (difference <= MAX_DIFFERENCE and logit_difference <= MAX_LOGIT_DIFFERENCE):
         raise ModelError(
             f"The model as {form.title} disagrees with the run's own by {difference:.2g} in "
-            f"probability, on {say_number(num_images, 'image')} ({sample.origin}), so it was not "
-            f"kept. Expected at most {MAX_DIFFERENCE:g}. Choose another format; if it stays, this "
-            "is a bug of the conversion."
+            f"probability and {logit_difference:.2g} in logit, on "
+            f"{say_number(num_images, 'image')} ({sample.origin}), so it was not kept. Expected at "
+            f"most {MAX_DIFFERENCE:g} and {MAX_LOGIT_DIFFERENCE:g}. Choose another format; if it "
+            "stays, this is a bug of the conversion."
         )
     return Export(
         path=path,
@@ -228,3 +266,7 @@ def _compare(form: Format, path: Path, sample: Sample, said: dict[str, object]) 
         compared_on=sample.origin,
         runtime=str(said["runtime"]),
     )
+
+
+def _find_gap(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).max())

@@ -6,7 +6,9 @@ of preprocessing.json. For research and teaching; this is not a medical device.
 
 import importlib
 import json
+import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,19 @@ from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+MAX_PIXELS = 40_000_000
+Image.MAX_IMAGE_PIXELS = None  # ours is lower
+UNREADABLE = (  # what Pillow raises on bad files
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError, struct.error, zlib.error),
+)
 
 
 def read_picture(path: str) -> Image.Image:
     """Upright, 8 bit, grey or RGB; what is transparent lies on black."""
     opened = Image.open(path, formats=FORMATS)
+    if opened.width * opened.height > MAX_PIXELS:
+        raise ValueError(f"has over {MAX_PIXELS // 1_000_000} million pixels; make it smaller")
     has_pages = opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1
     if has_pages or opened.mode in ("I", "F"):
         raise ValueError("holds several pages, or neither 8 nor 16 bit")
@@ -63,7 +73,7 @@ def main() -> int:
             seen = picture.crop(find_box(picture, rules["region"]))
             seen = seen.convert("L" if channels == 1 else "RGB")
             seen = seen.resize((size, size), Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError, ValueError) as error:
+        except UNREADABLE as error:
             print(f"{path}: {error}", file=sys.stderr)
             num_failed += 1
             continue

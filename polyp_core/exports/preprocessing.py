@@ -47,7 +47,7 @@ def describe_preprocessing(run: Run) -> dict[str, Any]:
     """
     config, serving, decision = run.read_config(), run.read_serving(), read_decision(run)
     negative, positive = run.read_class_names()
-    temperature = serving.get("temperature")
+    temperature = serving.get("temperature") or 1.0  # an earlier version wrote none
     band = None if decision.band is None else [decision.band.low, decision.band.high]
     network = config.to_dict()["model"] | {"backbone_weights": ""}
     return {

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from polyp_core.exports.formats import FORMATS
 from polyp_core.exports.making import Export
 from polyp_core.exports.preprocessing import NOTICE
+from polyp_core.origins import Origin, read_origin
 from polyp_core.prediction import Classifier
 from polyp_core.runs import Run
-from polyp_core.words import make_visible, say_number
+from polyp_core.words import make_visible
 
 _WIDTH = 88
+_SYNTHETIC = (
+    "All images that it was trained and tested on are synthetic, drawn by the app itself: it shows "
+    "how such a model is made, and says nothing of patients."
+)
 
 
 def write_readme(
@@ -24,10 +29,11 @@ def write_readme(
         exports: The models in the bundle.
         has_weights: Whether the run can be brought in elsewhere.
     """
-    name = make_visible(run.name)
+    origin = read_origin(run)
     parts = [
-        f"The model of run '{name}'",
+        _wrap(_say_title(run, origin)),
         _wrap(NOTICE),
+        *([_wrap(_SYNTHETIC)] if origin.is_synthetic else []),
         "To predict (Python 3.11 to 3.13):",
         "    python -m venv env\n"
         "    env/bin/python -m pip install -r requirements.txt\n"
@@ -39,15 +45,30 @@ def write_readme(
         _list_members(exports, is_automatic=classifier.config.data.region == "automatic"),
         _say_import(has_weights),
         _wrap(
-            "Patients and images are numbered; names, folders, pictures and the note of the run "
-            "stay where it was trained. The report is written from what is in here, so it shows "
+            "Patients and images are numbered; their names, folders and files, the pattern that "
+            "told patients by their files' names, pictures and the note of the run stay where it "
+            "was trained. What people called things is in here as they wrote it: the run, its "
+            "title, its study, the two classes and what somebody wrote into the checklists. "
+            "See that none of it names a patient before you hand this on. "
+            "The report is written from what is in here, so it shows "
             "no pictures of patients and repeats no audit; whoever has the images can write the "
             "whole one. The sha256 of each image in run/index.csv tells whoever has "
-            "the files which they are. Texts that somebody wrote into the checklists are in the "
-            "report as they are."
+            "the files which they are."
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _say_title(run: Run, origin: Origin) -> str:
+    name = make_visible(run.name)
+    if origin.is_demo:
+        return "The demo model of the app"
+    if origin.study is None:
+        return f"The model of run '{name}'"
+    study = make_visible(origin.study.name)
+    if origin.study.member:
+        return f"The model of '{name}', one member of the study '{study}'"
+    return f"The model of the study '{study}', the mean of all its members"
 
 
 def _say_answers(classifier: Classifier) -> str:
@@ -91,12 +112,12 @@ def _list_members(exports: Sequence[Export], *, is_automatic: bool) -> str:
     if is_automatic:
         lines.append(("region.py", "finds the scan area in a picture"))
     for export in exports:
-        compared = say_number(export.num_compared, "image")
         lines.append(
             (
                 export.path.name,
                 f"{FORMATS[export.format].title}; opened with {export.runtime}, at most "
-                f"{export.largest_difference:.1g} off in probability on {compared}",
+                f"{export.largest_difference:.1g} off in probability on {export.num_compared} "
+                f"{export.compared_on}",
             )
         )
     lines += [

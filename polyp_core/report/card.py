@@ -5,31 +5,43 @@ References: Mitchell et al., Model cards for model reporting, FAT* 2019.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from polyp_core import words
 from polyp_core.dataset import SPLITS
 from polyp_core.network_size import measure_network
-from polyp_core.report.facts import RunFacts, say_images
+from polyp_core.origins import StudyOrigin
+from polyp_core.report.facts import RunFacts
 from polyp_core.report.page import NOTICE, clip
-from polyp_core.report.repeating import DATA, write_command
+from polyp_core.report.repeating import DATA, WEIGHTS, write_command
 from polyp_core.report.result_sections import say_no_numbers, say_standing
 from polyp_core.report.verdicts import list_limits
-from polyp_core.report.wording import NAMES, Plain, hide_names, list_left_out, say_number
+from polyp_core.report.wording import (
+    NAMES,
+    Plain,
+    hide_names,
+    join_words,
+    list_left_out,
+    say_number,
+)
 from polyp_core.runs import Run
 from polyp_core.summaries import name_data
 
 _SHOWN = ("accuracy", "majority_accuracy", "sensitivity", "specificity", "ppv", "npv", "auc")
 _OF_HEADER = ("accuracy", "sensitivity", "specificity", "auc")
+_PATTERN = "PATTERN"
 _SPECIAL = "\\`*_[]<>|~&!#$"
-_TAGS = ("image-classification", "medical-imaging", "ultrasound", "binary-classification", "keras")
+_TAGS = ("image-classification", "medical-imaging", "ultrasound", "binary-classification")
 _OPEN = (
     "Who made it, and who answers questions about it?",
     "Under which licence may it be used? The header says 'unknown'.",
     "From where and when are the images, with which scanners, and who was left out?",
     "Who gave the labels, by what standard, and how well do two readers agree?",
     "Which ethics board agreed, and under what number?",
+    "Do the title and the name of the data set tell who somebody is? They stand here as they were "
+    "given.",
 )
 
 
@@ -81,13 +93,14 @@ def escape_markdown(text: str) -> str:
 
 
 def _write_header(facts: RunFacts) -> str:
+    library = "litert" if facts.ensemble is not None else "keras"  # it has no model of Keras
     lines = [
         "---",
-        "library_name: keras",
+        f"library_name: {library}",
         "pipeline_tag: image-classification",
         "license: unknown  # choose one before you share the model, such as cc-by-4.0",
         "tags:",
-        *(f"- {tag}" for tag in _TAGS),
+        *(f"- {tag}" for tag in (*_TAGS, library)),
     ]
     lines += _write_results(facts)
     return "\n".join([*lines, "---", ""])
@@ -139,14 +152,14 @@ def _describe_data(facts: RunFacts) -> list[str]:
         return ["Which images it was made with cannot be read."]
     images = facts.index.images
     data = name_data(facts.config.data.folder) if facts.config else ""
-    said = [f"Data set '{escape_markdown(clip(data, 80))}': {say_images(images)}."]
-    if facts.is_demo:
+    said = [f"Data set '{escape_markdown(clip(data, 80))}': {facts.say_images(images)}."]
+    if facts.origin.is_synthetic:
         said.append("All images are synthetic, drawn by this program.")
     rows = []
     for split in (split for split in SPLITS if (images["split"] == split).any()):
         rows_of = images[images["split"] == split]
         counts = [int((rows_of["label"] == label).sum()) for label in (0, 1)]
-        rows.append((split, say_images(rows_of), str(counts[0]), str(counts[1])))
+        rows.append((split, facts.say_images(rows_of), str(counts[0]), str(counts[1])))
     names = [escape_markdown(clip(name, 40)) for name in facts.class_names]
     said.append(_write_table(("Part", "Images", *names), rows))
     audited = facts.audited
@@ -167,19 +180,63 @@ def _describe_training(facts: RunFacts) -> list[str]:
         return ["Its settings cannot be read."]
     model, training = config.model, config.training
     size = measure_network(model)
+    ensemble, study = facts.ensemble, facts.origin.study
+    has_own_weights = facts.origin.has_own_backbone_weights
+    named = config
+    if config.data.group_pattern:  # which may list the names of patients
+        named = replace(config, data=replace(config.data, group_pattern=_PATTERN))
+    command = write_command(
+        named, facts.index, study.plan if study else None, has_own_weights=has_own_weights
+    )
+    network = f"A {model.network} network" if ensemble is None else (
+        f"{ensemble.num_members} {model.network} networks, whose mean counts, each"
+    )  # fmt: skip
+    stands = f"{DATA} stands for the images"
+    if has_own_weights:
+        stands += f", {WEIGHTS} for the file of weights that the backbone began from"
+    if config.data.group_pattern:
+        stands += f", {_PATTERN} for the pattern that finds the patients in file names"
     said = [
-        f"A {model.network} network (preset {escape_markdown(config.preset)}) of "
+        f"{network} (preset {escape_markdown(config.preset)}) of "
         f"{size.num_weights:,} weights; images of {model.image_size_px} × {model.image_size_px} px "
         f"in {'grey' if model.channels == 1 else 'colour'}.",
-        f"{training.epochs} epochs of {training.sampling}, batches of {training.batch_size}, "
-        f"{training.optimizer} at {training.learning_rate:g} ({training.schedule}); the "
-        f"{training.keep} epoch is kept. Seed {training.seed}.",
-        f"To repeat it ({DATA} stands for the images):",
-        f"```sh\n{write_command(config, facts.index, facts.study).replace('`', '')}\n```",
+        f"{_say_epochs(facts, training.epochs, training.sampling)}, batches of "
+        f"{training.batch_size}, {training.optimizer} at {training.learning_rate:g} "
+        f"({training.schedule}); {'the' if ensemble is None else 'of each the'} {training.keep} "
+        f"epoch is kept. {_say_seeds(facts, training.seed)}",
+        *([_say_member(facts.member)] if facts.member else []),
+        f"To repeat {'it' if study is None else 'the study'} ({stands}):",
+        f"```sh\n{command.replace('`', '')}\n```",
     ]
     if training.shuffled_labels:
         said.insert(0, "**A control: the training labels were dealt out at random.**")
     return said
+
+
+def _say_epochs(facts: RunFacts, planned: int, sampling: str) -> str:
+    if facts.ensemble is not None:
+        return f"Up to {planned} epochs of {sampling}"
+    done = len(facts.history)
+    if done in (0, planned):
+        return f"{planned} epochs of {sampling}"
+    why = "by hand" if facts.was_ended_by_hand else "early"
+    return f"{done} of {planned} planned epochs of {sampling} (ended {why})"
+
+
+def _say_seeds(facts: RunFacts, seed: int) -> str:
+    if facts.ensemble is None:
+        return f"Seed {seed}."
+    seeds = [str(each) for each in facts.ensemble.plan["seeds"]]
+    return f"{'Seed' if len(seeds) == 1 else 'Seeds'} {join_words(seeds)}."
+
+
+def _say_member(study: StudyOrigin) -> str:
+    """Which training of a study it is."""
+    name = escape_markdown(clip(study.name, 80))
+    said = f"It is the member {escape_markdown(clip(study.member, 80))} of the study '{name}'"
+    if study.has_folds:
+        said += ", whose validation images are one fold and whose training images are the others"
+    return f"{said}."
 
 
 def _write_evaluation(facts: RunFacts) -> str:
@@ -192,7 +249,7 @@ def _write_evaluation(facts: RunFacts) -> str:
         escape_markdown(say_standing(facts)),
         # By image the intervals of whole patients, as in the report.
         _tabulate(facts.validation.numbers if facts.validation else facts.metrics),
-        f"At the threshold of {100 * threshold:.4g} %. In brackets the 95 % interval.",
+        f"All at the threshold of {100 * threshold:.4g} %. In brackets the 95 % interval.",
     ]
     if "test" in facts.metrics:
         level, unit = words.get_main_level(facts.metrics["test"])
@@ -205,7 +262,8 @@ def _write_evaluation(facts: RunFacts) -> str:
             f"On other data, {escape_markdown(clip(files.name, 60))}: "
             f"{words.say_worth(level, unit)}. {words.say_doubt(level)}".strip(),
             _tabulate(metrics),
-            "Here the intervals by image take images as independent.",
+            f"At the threshold of {100 * metrics.get('threshold', threshold):.4g} %. Here the "
+            "intervals by image take images as independent.",
             *_list(list_left_out(metrics)),
         ]
     return _write_part("Evaluation", said)
@@ -227,12 +285,12 @@ def _tabulate(metrics: Mapping[str, Any]) -> str:
 
 
 def _write_use(facts: RunFacts) -> str:
-    name = facts.run.name if not facts.is_demo else "demo"
+    name = facts.run.name if not facts.origin.is_demo else "demo"
     said = [
         "With this project, for one image or a folder:",
         f"```sh\npython -m polyp_core predict {_plain(name)} IMAGE_OR_FOLDER\n```",
         "Elsewhere, from the bundle: unpack it and run `python predict.py IMAGE`; its "
-        "requirements.txt names the three packages this needs. The steps before the network, the "
+        "requirements.txt names the packages this needs. The steps before the network, the "
         "threshold and the band stand in preprocessing.json.",
     ]
     return _write_part("How to use it", said)

@@ -10,7 +10,7 @@ from polyp_core.words import make_visible
 
 BLUE, ORANGE, INK, MUTED, PALE = "#0072B2", "#E69F00", "#1b1d20", "#5a6068", "#d9dce0"
 _TOP, _BOTTOM, _LEFT, _RIGHT = 12, 46, 58, 20  # room around the plot, in px
-_LETTER, _LINE_HEIGHT = 6.2, 13  # of a label
+_LINE_HEIGHT = 13  # of a note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,6 @@ class Line:
         x: `(n,)`.
         y: `(n,)`.
         colour: Of the line.
-        label: Stands at its right end; "" for none.
         width: In px.
         dash: As SVG has it; "" for a whole line.
     """
@@ -29,7 +28,6 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     colour: str = BLUE
-    label: str = ""
     width: float = 2.0
     dash: str = ""
 
@@ -146,17 +144,14 @@ def draw_chart(
         note: Stands in the lower right of the plot, a line for each "\\n".
         left: Room for the texts of the upright axis, in px.
     """
-    labels = [mark.label for mark in marks if isinstance(mark, Line) and mark.label]
-    right = _RIGHT + round(_LETTER * max(map(len, labels), default=0))
-    frame = _Frame(x, y, width, height, left, right)
+    frame = _Frame(x, y, width, height, left, _RIGHT)
     _draw_axes(frame)
     for mark in marks:
         _draw_mark(frame, mark)
-    _write_labels(frame, [mark for mark in marks if isinstance(mark, Line) and mark.label])
     lines = note.split("\n") if note else []
     for number, text in enumerate(lines):
         y_px = height - _BOTTOM - 8 - _LINE_HEIGHT * (len(lines) - 1 - number)
-        frame.write(width - right - 6, y_px, text, text_anchor="end", fill=INK)
+        frame.write(width - _RIGHT - 6, y_px, text, text_anchor="end", fill=INK)
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" '
         f'font-family="inherit" font-size="11">{"".join(frame.parts)}</svg>'
@@ -251,17 +246,3 @@ def _split(
         elif pieces[-1]:
             pieces.append([])
     return [piece for piece in pieces if piece]
-
-
-def _write_labels(frame: _Frame, lines: list[Line]) -> None:
-    """Each label at the right end of its line, moved so that none covers another."""
-    ends = []
-    for line in lines:
-        pieces = _split(frame, line.x, line.y)
-        if pieces:
-            ends.append((pieces[-1][-1][1], line))
-    below = -math.inf
-    for y, line in sorted(ends, key=lambda end: end[0]):
-        below = max(y, below + _LINE_HEIGHT)
-        frame.write(frame.width - frame.right + 5, below + 4, line.label, fill=line.colour,
-                    font_weight=600)  # fmt: skip

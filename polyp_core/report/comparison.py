@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 
 from polyp_core import words
+from polyp_core.decision import is_sound
 from polyp_core.learning_curve import METRICS, Learning, read_learning, say_learning_curve
 from polyp_core.report.axes import make_axis, make_share_axis
 from polyp_core.report.charts import BLUE, MUTED, Band, Line, Mark, Points, draw_chart, escape
-from polyp_core.report.figures import draw_intervals
+from polyp_core.report.figures import Interval, draw_intervals
 from polyp_core.report.page import (
     clip,
     write_figure,
@@ -23,8 +24,8 @@ from polyp_core.report.page import (
     write_warning,
 )
 from polyp_core.report.pairing import write_differences
-from polyp_core.report.repeating import DATA, write_command
-from polyp_core.report.wording import NAMES, Plain, join_words, say_number
+from polyp_core.report.repeating import DATA, WEIGHTS, write_command
+from polyp_core.report.wording import NAMES, join_words, say_number
 from polyp_core.study import Study
 
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auc")
@@ -55,7 +56,7 @@ def write_comparison(study: Study, *, made_at: datetime | None = None) -> str:
 
 
 def _write_summary(study: Study) -> str:
-    metrics, plan = study.read_metrics(), study.read_plan()
+    metrics, plan = _read_metrics(study), study.read_plan()
     shares = [f"{100 * share:g} %" for share in plan["shares"]]
     made = (
         f"{words.say_number(plan['num_folds'], 'fold')} × "
@@ -131,7 +132,7 @@ def _write_members(study: Study) -> str:
     members = study.read_members()
     has_shares = members["share"].nunique() > 1
     rows: list[tuple[str, ...]] = []
-    points: list[tuple[str, Plain]] = []
+    points: list[Interval] = []
     for row in members.to_dict("records"):
         numbers = {name: _take(row, name) for name in _SHOWN}
         n = numbers["accuracy"]["n"]
@@ -143,18 +144,14 @@ def _write_members(study: Study) -> str:
              f"{n:,}" if n else "")
         )  # fmt: skip
         if n and row["share"] == 1:
-            points.append((clip(row["name"], 60), numbers["accuracy"]))
+            baseline = _find_baseline(study, row["name"])
+            points.append(Interval(row["name"], numbers["accuracy"], baseline, row["level"]))
     unit = next((level for level in members["level"] if level), "images")
     heads = ("Fold", "Seed", *(["Share"] if has_shares else []), "State", "Epochs",
              *(NAMES[name].title for name in _SHOWN), f"n {unit}")  # fmt: skip
     text = write_table(heads, rows)
-    metrics = study.read_metrics()
-    if metrics is not None and points:
-        level, unit = words.get_main_level(metrics)
-        baseline = level["majority_accuracy"]["value"] or 0.0
-        text += draw_intervals(
-            points[:_MOST_DRAWN], baseline, f"Accuracy of whole members, by {unit[:-1]}"
-        )
+    if points:
+        text += draw_intervals(points[:_MOST_DRAWN], "Accuracy of whole members")
         if len(points) > _MOST_DRAWN:
             text += write_note(f"The first {_MOST_DRAWN} of {len(points)} are drawn.")
     return text + write_note(
@@ -162,6 +159,28 @@ def _write_members(study: Study) -> str:
         "well. The best of many members is not a better model: of 20 members about one has an "
         "interval that misses the truth by chance alone."
     )
+
+
+def _find_baseline(study: Study, name: str) -> float | None:
+    """The share of the more frequent class in what a member was judged on."""
+    metrics = next(each.run.read_metrics() for each in study.members if each.run.name == name)
+    if metrics is None or not is_sound(metrics):
+        return None
+    value: float | None = words.get_main_level(metrics)[0]["majority_accuracy"]["value"]
+    return value
+
+
+def _read_metrics(study: Study) -> dict[str, Any] | None:
+    """The numbers of all members together; None before there are any, or where they are damaged."""
+    metrics = study.read_metrics()
+    if metrics is None or not is_sound(metrics):
+        return None
+    counts = [metrics.get(name) for name in ("num_finished", "num_members")]
+    texts = [metrics.get(name) for name in ("level_note", "caution")]
+    is_whole = all(isinstance(count, int) for count in counts) and all(
+        isinstance(text, str) for text in texts
+    )
+    return metrics if is_whole and isinstance(metrics.get("members"), dict) else None
 
 
 def _take(row: dict[Any, Any], name: str) -> dict[str, Any]:
@@ -235,8 +254,12 @@ def _list_limits(study: Study) -> list[str]:
 
 def _write_repeat(study: Study) -> str:
     config = study.read_config()
-    command = write_command(config, study.read_index(), study)
+    command = write_command(config, study.read_index(), study.read_plan())
+    weights = (
+        f" {WEIGHTS} stands for the file of weights that the backbones began from."
+        if config.model.backbone_weights else ""
+    )  # fmt: skip
     return f"<pre>{escape(command)}</pre>\n" + write_paragraph(
-        f"{DATA} stands for the folder or manifest of the images. The index.csv of the study names "
-        "every image with its sha256, patient and fold."
+        f"{DATA} stands for the folder or manifest of the images.{weights} The index.csv of the "
+        "study names every image with its sha256, patient and fold."
     )

@@ -8,7 +8,7 @@ from polyp_core import words
 from polyp_core.augmentation import list_cautions
 from polyp_core.config import AugmentConfig, DataConfig
 from polyp_core.config.augmentation import GEOMETRY, IMAGING
-from polyp_core.report.facts import RunFacts, count_patients, say_images
+from polyp_core.report.facts import RunFacts
 from polyp_core.report.flow import draw_flow
 from polyp_core.report.gallery import write_augmented
 from polyp_core.report.page import (
@@ -36,8 +36,8 @@ def write_data(facts: RunFacts) -> str:
     if facts.index is None:
         return write_missing(NO_INDEX)
     images, folder = facts.index.images, facts.config.data.folder if facts.config else ""
-    said = f"The data set '{clip(name_data(folder))}' gave {say_images(images)}. "
-    if facts.is_demo:
+    said = f"The data set '{clip(name_data(folder))}' gave {facts.say_images(images)}. "
+    if facts.origin.is_synthetic:
         said += "All are synthetic: drawn by this program, to show how it works. "
     said += f"The probability speaks of '{clip(facts.class_names[1])}'."
     sizes = images[["width_px", "height_px"]] if "width_px" in images else None
@@ -55,7 +55,7 @@ def write_data(facts: RunFacts) -> str:
     text += write_figure(
         draw_flow(facts),
         "From the files to what was judged."
-        + (" pat.: patients." if count_patients(images) is not None else ""),
+        + (" pat.: patients." if facts.origin.are_patients_known else ""),
     )
     if facts.audited.num_unreadable is None:
         text += write_note("How many files of the folder could not be read is not kept with a run.")
@@ -89,54 +89,90 @@ def write_split(facts: RunFacts) -> str:
     """Who is on which side, and whether whole patients were kept together."""
     if facts.index is None:
         return write_missing(NO_INDEX)
-    images, config = facts.index.images, facts.config
-    patients = count_patients(images)
-    text = ""
-    if facts.study is not None:
-        plan = facts.study.read_plan()
-        text += write_paragraph(
-            f"This is the mean of the members of a study of {plan['num_folds']} folds and "
-            f"{words.say_number(len(plan['seeds']), 'seed')}. Each image was judged by the members "
-            "that had not seen it, so the numbers here are of the members, not of their mean."
-        )
-    if patients is None:
+    images = facts.index.images
+    text = _say_study(facts)
+    crossing = int((images.groupby("group")["split"].nunique() > 1).sum())
+    if not facts.origin.are_patients_known:
         text += write_warning(
-            "The split is by image, since patients are unknown. If several images are of one "
-            "patient, some may be on both sides, and every number here is then too good."
+            "Patients are unknown, of all images or of some. If several images are of one patient, "
+            "some may be on both sides of the split, and every number here is then too good."
+        )
+        if facts.metrics is not None and "patient" in facts.metrics:
+            text += write_note(
+                "Wherever something is counted by patient, an image file whose patient is unknown "
+                "counts as a patient of its own."
+            )
+    elif crossing:
+        text += write_warning(
+            f"{words.say_number(crossing, 'patient')} with images on both sides of the split: the "
+            "numbers are too good."
         )
     else:
-        crossing = images.groupby("group")["split"].nunique()
-        num_crossing = int((crossing > 1).sum())
-        if num_crossing:
-            text += write_warning(
-                f"{words.say_number(num_crossing, 'patient')} with images on both sides of the "
-                "split: the numbers are too good."
+        text += write_paragraph("The split is by patient: no patient is on both sides.")
+    return text + _tabulate_split(facts, images) + _say_drawing(facts)
+
+
+def _say_study(facts: RunFacts) -> str:
+    """What the study of an ensemble or of a member did with the images; "" where there is none."""
+    study = facts.origin.study
+    if study is None:
+        return ""
+    made = (
+        f"{words.say_number(study.plan['num_folds'], 'fold')} and "
+        f"{words.say_number(len(study.plan['seeds']), 'seed')}"
+    )
+    if facts.ensemble is not None:
+        said = f"This is the mean of the members of a study of {made}. "
+        if study.has_folds:
+            said += (
+                "Each image was judged by the members that had not seen it, so the numbers here "
+                "are of the members, not of their mean."
             )
         else:
-            text += write_paragraph("The split is by patient: no patient is on both sides.")
-    text += _tabulate_split(facts, images)
-    if config is not None and facts.study is None:
-        text += write_note(
+            said += "All were trained on the same images and judged on the same others."
+        return write_paragraph(said)
+    said = f"This is one training of the study '{clip(study.name, 80)}' of {made}"
+    if study.place is None:
+        return write_paragraph(f"{said}.")
+    fold, seed, percent = study.place
+    said += f": fold {fold}, seed {seed}."
+    if study.has_folds:
+        said += f" Its validation images are fold {fold}, its training images the other folds."
+    if percent < 100:
+        said += f" Of those it was trained on {percent} %, whole patients where they are known."
+    return write_paragraph(said)
+
+
+def _say_drawing(facts: RunFacts) -> str:
+    """How the images were dealt to the sides."""
+    if facts.config is None:
+        return ""
+    data, study = facts.config.data, facts.origin.study
+    if study is not None and study.has_folds:
+        said = f"The folds were drawn with seed {data.seed}, class by class."
+    else:
+        said = (
             "Where the folder brought no split of its own, "
-            f"{100 * config.data.validation_fraction:g} % were kept for validation, drawn with "
-            f"seed {config.data.seed}, class by class. "
-            + (f"Patients by the pattern {config.data.group_pattern} in the file names."
-               if config.data.group_pattern else "")
-        )  # fmt: skip
-    return text
+            f"{100 * data.validation_fraction:g} % were kept for validation, drawn with "
+            f"seed {data.seed}, class by class."
+        )
+    if data.group_pattern:
+        said += f" Patients by the pattern {data.group_pattern} in the file names."
+    return write_note(said)
 
 
 def _tabulate_split(facts: RunFacts, images: pd.DataFrame) -> str:
+    is_folds = facts.ensemble is not None and facts.ensemble.has_folds
     rows = []
     for split, title in _SPLITS.items():
         part = images[images["split"] == split]
         if part.empty:
             continue
         counts = [int((part["label"] == label).sum()) for label in (0, 1)]
-        number = count_patients(part)
+        number = facts.count_patients(part)
         rows.append(
             (
-                title if facts.study is None or split != "train" else "Folds",
+                "Folds" if is_folds and split == "train" else title,
                 f"{len(part):,}",
                 f"{counts[0]:,}",
                 f"{counts[1]:,}",

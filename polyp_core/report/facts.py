@@ -7,22 +7,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.decision import Decision, read_decision, read_worth
+from polyp_core.decision import (
+    Decision,
+    is_sound,
+    list_choices,
+    read_decision,
+    read_worth,
+    was_ended_by_hand,
+)
 from polyp_core.errors import ImageError, PolypError
 from polyp_core.evaluation_jobs import find_checks, list_evaluations
 from polyp_core.evidence import Level, describe_predictions, split_levels
 from polyp_core.evidence.slices import join_index
 from polyp_core.images import Picture, decode_picture, read_file
+from polyp_core.origins import Origin, StudyOrigin, read_origin
 from polyp_core.prediction import Classifier, load_classifier
+from polyp_core.report import checking
 from polyp_core.report.auditing import Audited, audit_images
 from polyp_core.runs import Run
-from polyp_core.study import Study
-from polyp_core.workspace import DEMO_RUN, get_demo_data_dir
+from polyp_core.workspace import get_demo_data_dir
 
 Plain = Mapping[str, Any]  # one metric: value, low, high, n
 UNITS = {"image": "images", "patient": "patients"}
@@ -68,6 +75,7 @@ class RunFacts:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.origin: Origin = read_origin(run)
         self.status = run.read_status()
         self.decision: Decision = read_decision(run)
         self.history = run.read_history()
@@ -79,13 +87,12 @@ class RunFacts:
     @property
     def title(self) -> str:
         """What people call the run: its title, or its folder's name, as on the pages."""
-        if self.is_demo:
+        if self.origin.is_demo:
             return "Demo model (synthetic images)"
-        above = self.run.directory.absolute().parent
-        if self.study is not None:
-            return f"{self.study.name}, all members together"
-        if above.name == "members":
-            return f"{above.parent.name}, {self.run.name}"
+        if self.ensemble is not None:
+            return f"{self.ensemble.name}, all members together"
+        if self.member is not None:
+            return f"{self.member.name}, {self.member.member}"
         return self.run.read_notes()["title"].strip() or self.run.name
 
     @property
@@ -93,31 +100,39 @@ class RunFacts:
         """Of the run, such as "finished"."""
         return str(self.status["state"])
 
-    @cached_property
-    def is_demo(self) -> bool:
-        """Whether this is the model that ships."""
-        return self.run.directory.resolve() == DEMO_RUN.directory.resolve()
+    @property
+    def ensemble(self) -> StudyOrigin | None:
+        """The study whose ensemble this is, if it is one."""
+        return self.origin.ensemble_of
+
+    @property
+    def member(self) -> StudyOrigin | None:
+        """The study of which this is one training, if it is."""
+        return self.origin.member_of
+
+    @property
+    def choices(self) -> list[str]:
+        """What was chosen by the validation images, as of `decision.list_choices`."""
+        return list_choices(self.run) if self.config else []
 
     @cached_property
-    def study(self) -> Study | None:
-        """The study whose ensemble this is, if it is one."""
-        parent = self.run.directory.absolute().parent
-        is_ensemble = self.run.name == "ensemble" and (parent / "study.json").is_file()
-        study = Study(parent)
-        return study if is_ensemble and _try(study.read_plan) is not None else None
+    def was_ended_by_hand(self) -> bool:
+        """Whether someone ended training before it was through."""
+        return self.config is not None and was_ended_by_hand(self.run)
 
     @cached_property
     def index(self) -> Index | None:
         """The images, where they lie now; the demo model's are drawn into the workspace."""
         index: Index | None = _try(self.run.read_index)
-        if index is not None and self.is_demo:
+        if index is not None and self.origin.is_demo:
             return replace(index, folder=get_demo_data_dir())
         return index
 
     @cached_property
     def metrics(self) -> dict[str, Any] | None:
         """At the threshold in use, as of `decision.read_worth`."""
-        return self.run.read_metrics() and read_worth(self.run)
+        metrics = read_worth(self.run)
+        return metrics if is_sound(metrics) else None
 
     @cached_property
     def validation(self) -> Judged | None:
@@ -139,18 +154,13 @@ class RunFacts:
         }
         return int(self.index.images["path"].map(there).sum())
 
-    @property
-    def has_images(self) -> bool:
-        """Whether any picture can be shown."""
-        return self.num_present > 0
-
     @cached_property
     def audited(self) -> Audited:
         """The audit of the images, or why there is none."""
         if self.index is None or self.config is None:
             return Audited(reason="Which images this run has cannot be read.")
         data = self.config.data
-        if self.is_demo:
+        if self.origin.is_demo:
             data = replace(data, folder=str(self.index.folder))
         return audit_images(self.index, data, self.num_present)
 
@@ -164,7 +174,17 @@ class RunFacts:
 
     @cached_property
     def checks(self) -> dict[str, Any] | None:
-        """What the checks have found, once they are finished."""
+        """What the checks have found, once they are finished; None where that cannot be read."""
+        found = self._checks
+        return found if found is not None and checking.is_sound(found) else None
+
+    @property
+    def has_damaged_checks(self) -> bool:
+        """Whether there are checks that cannot be read."""
+        return self._checks is not None and self.checks is None
+
+    @cached_property
+    def _checks(self) -> dict[str, Any] | None:
         files = find_checks(self.run)
         if files is None or files.read_status()["state"] != "finished":
             return None
@@ -175,10 +195,28 @@ class RunFacts:
         """The tests on other folders that are finished, each with its numbers."""
         found = []
         for files in list_evaluations(self.run):
-            metrics = files.read_metrics() and read_worth(self.run, files)
-            if metrics is not None and files.read_status()["state"] == "finished":
+            metrics = read_worth(self.run, files)
+            if (
+                metrics is not None
+                and is_sound(metrics)
+                and files.read_status()["state"] == "finished"
+            ):
                 found.append((files, metrics))
         return found
+
+    def count_patients(self, rows: pd.DataFrame) -> int | None:
+        """How many patients images are of; None where that is not known of all of the run."""
+        if not self.origin.are_patients_known or not len(rows):
+            return None
+        return int(rows["group"].nunique())
+
+    def say_images(self, rows: pd.DataFrame) -> str:
+        """Such as "75 images of 60 patients"."""
+        said = f"{len(rows):,} {'image' if len(rows) == 1 else 'images'}"
+        patients = self.count_patients(rows)
+        if patients is None:
+            return said
+        return f"{said} of {patients:,} {'patient' if patients == 1 else 'patients'}"
 
     def read_picture(self, path: str, frame: int, sha256: str) -> Picture | None:
         """An image at its full size; None where the file is gone or is another one now."""
@@ -215,27 +253,6 @@ class RunFacts:
 def name_unit(level: str, number: int = 2) -> str:
     """ "patients", or "patient" for one."""
     return UNITS[level] if number != 1 else level
-
-
-def count_patients(rows: pd.DataFrame) -> int | None:
-    """How many patients images are of; None where that is not known of all."""
-    if not len(rows) or (rows["group"] == "").any():
-        return None
-    return int(rows["group"].nunique())
-
-
-def say_images(rows: pd.DataFrame) -> str:
-    """Such as "75 images of 60 patients"."""
-    said = f"{len(rows):,} {'image' if len(rows) == 1 else 'images'}"
-    patients = count_patients(rows)
-    if patients is None:
-        return said
-    return f"{said} of {patients:,} {'patient' if patients == 1 else 'patients'}"
-
-
-def find_best_place(values: np.ndarray) -> int | None:
-    """The place of the least number; None where there is none."""
-    return int(np.nanargmin(values)) if np.isfinite(values).any() else None
 
 
 def _is_file(path: Path) -> bool:

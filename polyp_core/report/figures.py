@@ -1,5 +1,9 @@
 """The figures of predictions: ROC, precision and recall, calibration, spread, confusion matrix."""
 
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from polyp_core import words
@@ -12,7 +16,7 @@ from polyp_core.evidence.curves import (
 )
 from polyp_core.evidence.goals import Band as NoAnswer
 from polyp_core.evidence.scores import count_answers
-from polyp_core.report.axes import make_axis, make_share_axis
+from polyp_core.report.axes import Axis, make_axis, make_share_axis
 from polyp_core.report.charts import (
     BLUE,
     INK,
@@ -184,28 +188,63 @@ def draw_matrix(level: Level, names: tuple[str, str], threshold: float) -> str:
     return write_figure(drawing, f"Counted by {level.unit}, at the threshold.")
 
 
-def draw_intervals(rows: list[tuple[str, Plain]], baseline: float, title: str) -> str:
-    """Accuracies with their intervals below each other, beside the majority baseline."""
-    known = [(name, metric) for name, metric in rows if metric["value"] is not None]
+class Interval(NamedTuple):
+    """A row of `draw_intervals`: what was judged, its accuracy, its own baseline, what is counted.
+
+    Attributes:
+        name: Stands at its left.
+        metric: The accuracy.
+        baseline: Of the majority in these very images; None where there is none.
+        unit: "images" or "patients".
+    """
+
+    name: str
+    metric: Plain
+    baseline: float | None
+    unit: str
+
+
+def draw_intervals(rows: Sequence[Interval], title: str) -> str:
+    """Accuracies with their intervals below each other, each beside its own majority baseline."""
+    known = [row for row in rows if row.metric["value"] is not None]
     if not known:
         return ""
     n = len(known)
-    ticks = tuple((float(n - place), clip(name, 26)) for place, (name, _) in enumerate(known))
-    y = make_axis("", [0, 1])
-    y = type(y)(title="", low=0.4, high=n + 0.6, ticks=ticks)
-    marks: list[Mark] = [
-        Line(x=[baseline] * 2, y=[0.4, n + 0.6], colour=MUTED, width=1.2, dash=_DASH),
-        Points(
-            x=[metric["value"] for _, metric in known],
-            y=[float(n - place) for place in range(n)],
-            low=[metric["low"] for _, metric in known],
-            high=[metric["high"] for _, metric in known],
-            is_level=True,
-        ),
+    names = [
+        f"{clip(row.name, 17)}, {row.metric['n']:,} "
+        f"{row.unit if row.metric['n'] != 1 else row.unit[:-1]}"
+        for row in known
     ]
-    alt = f"{title}: " + "; ".join(f"{name} {words.say_percent(m)}" for name, m in known)
-    drawing = draw_chart(
-        make_share_axis(title), y, marks, alt, width=680, height=70 + 24 * n, left=180
+    ticks = tuple((float(n - place), name) for place, name in enumerate(names))
+    y = Axis(title="", low=0.4, high=n + 0.6, ticks=ticks)
+    marks: list[Mark] = [
+        Line(
+            x=[row.baseline] * 2, y=[n - place - 0.45, n - place + 0.45], colour=MUTED, width=1.4,
+            dash="3 2",
+        )
+        for place, row in enumerate(known)
+        if row.baseline is not None
+    ]  # fmt: skip
+    marks.append(
+        Points(
+            x=[row.metric["value"] for row in known],
+            y=[float(n - place) for place in range(n)],
+            low=[math.nan if row.metric["low"] is None else row.metric["low"] for row in known],
+            high=[math.nan if row.metric["high"] is None else row.metric["high"] for row in known],
+            is_level=True,
+        )
     )
-    return write_figure(drawing, f"With 95 % intervals. Dashes: majority baseline, "
-                        f"{words.round_percent(baseline)} %.")  # fmt: skip
+    alt = f"{title}: " + "; ".join(_say_interval(row) for row in known)
+    drawing = draw_chart(
+        make_share_axis(title), y, marks, alt, width=680, height=70 + 24 * n, left=205
+    )
+    return write_figure(
+        drawing, "With 95 % intervals. Dashes: the majority baseline of these very images."
+    )
+
+
+def _say_interval(row: Interval) -> str:
+    said = f"{row.name} {words.say_percent(row.metric)}, n = {row.metric['n']} {row.unit}"
+    if row.baseline is None:
+        return said
+    return f"{said}, majority baseline {words.round_percent(row.baseline)} %"

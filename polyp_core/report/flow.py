@@ -1,12 +1,11 @@
 """From the files of a folder to the images that were judged, as a drawing with counts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from polyp_core.report.charts import BLUE, INK, MUTED, ORANGE, escape
-from polyp_core.report.facts import RunFacts, count_patients
+from polyp_core.report.facts import RunFacts
 from polyp_core.report.page import clip
 
 _WIDTH, _GAP, _LINE = 680, 26, 16
@@ -61,7 +60,7 @@ class _Box:
 def draw_flow(facts: RunFacts) -> str:
     """The flow of a run's images as one `<svg>`; it needs an index."""
     assert facts.index is not None
-    images, names = facts.index.images, facts.class_names
+    images = facts.index.images
     boxes: list[_Box] = []
     arrows: list[str] = []
     y = 1.0
@@ -78,7 +77,7 @@ def draw_flow(facts: RunFacts) -> str:
         arrows += [_draw_arrow(top.middle, top.bottom, top.middle, y)]
         arrows += [_draw_arrow(top.middle, top.bottom + 9, _ASIDE, top.bottom + 9)]
     whole = _Box(
-        (f"{_say(images)} in this run", *_list_classes(images, names)), _LEFT, y, _MAIN,
+        (f"{_say(images, facts)} in this run", *_list_classes(images, facts)), _LEFT, y, _MAIN,
         ("", BLUE, ORANGE),
     )  # fmt: skip
     boxes.append(whole)
@@ -91,8 +90,8 @@ def draw_flow(facts: RunFacts) -> str:
         rows = images[images["split"] == split]
         lines = (
             _name(split, facts),
-            _say(rows),
-            *_list_classes(rows, names),
+            _say(rows, facts),
+            *_list_classes(rows, facts),
             _say_use(split, facts),
         )
         box = _Box(lines, start + number * (width + 14), y, width, ("", "", BLUE, ORANGE, ""))
@@ -108,14 +107,14 @@ def draw_flow(facts: RunFacts) -> str:
 
 
 def _name(split: str, facts: RunFacts) -> str:
-    if facts.study is not None and split == "train":
+    if facts.ensemble is not None and facts.ensemble.has_folds and split == "train":
         return "Folds of the study"
     return _TITLES[split]
 
 
-def _say(rows: pd.DataFrame) -> str:
+def _say(rows: pd.DataFrame, facts: RunFacts) -> str:
     said = f"{len(rows):,} {'image' if len(rows) == 1 else 'images'}"
-    patients = count_patients(rows)
+    patients = facts.count_patients(rows)
     return said if patients is None else f"{said}, {_count(patients)}"
 
 
@@ -123,11 +122,11 @@ def _count(patients: int) -> str:
     return f"{patients:,} {'patient' if patients == 1 else 'patients'}"
 
 
-def _list_classes(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
+def _list_classes(rows: pd.DataFrame, facts: RunFacts) -> list[str]:
     said = []
-    for label, name in enumerate(names):
+    for label, name in enumerate(facts.class_names):
         of_class = rows[rows["label"] == label]
-        patients = count_patients(rows)
+        patients = facts.count_patients(rows)
         text = f"{len(of_class):,} {clip(name, _LONGEST - 12)}"
         if patients is not None:
             text += f" ({of_class['group'].nunique():,} pat.)"
@@ -137,7 +136,11 @@ def _list_classes(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 def _say_use(split: str, facts: RunFacts) -> str:
     if split == "train":
-        return "each judged by models that had not seen it" if facts.study else "the network learns"
+        if facts.ensemble is None:
+            return "the network learns"
+        if facts.ensemble.has_folds:
+            return "each judged by models that had not seen it"
+        return "the networks learn"
     judged = facts.validation if split == "validation" else facts.test
     if judged is None:
         return "not judged"

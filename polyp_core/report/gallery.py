@@ -77,7 +77,7 @@ def write_mistakes(facts: RunFacts, *, is_positive: bool) -> tuple[list[str], in
 
 
 def write_panel(facts: RunFacts, label: int) -> list[str]:
-    """Validation images of a class beside what the model saw in them, evenly over probabilities.
+    """Judged images of a class beside what the model saw in them, evenly over probabilities.
 
     Returns:
         Figures, at most six.

@@ -23,8 +23,13 @@ class Layer(NamedTuple):
     num_weights: int
 
 
-def list_layers(config: ModelConfig) -> list[Layer]:
-    """From the image to the probability."""
+def list_layers(config: ModelConfig, *, has_own_weights: bool = False) -> list[Layer]:
+    """From the image to the probability.
+
+    Args:
+        config: Of the network.
+        has_own_weights: Whether its backbone began from a file of weights that was given.
+    """
     size_px, channels = config.image_size_px, config.channels
     rows = [Layer("Image, grey levels divided by 255", (size_px, size_px, channels), 0)]
     if config.network == "plain":
@@ -32,7 +37,8 @@ def list_layers(config: ModelConfig) -> list[Layer]:
     elif config.network == "residual":
         rows += _list_residual(config)
     else:
-        rows = [Layer("Image", (size_px, size_px, channels), 0), _describe_backbone(config)]
+        rows = [Layer("Image", (size_px, size_px, channels), 0), 
+                _describe_backbone(config, has_own_weights)]  # fmt: skip
     return rows + _list_head(config, rows[-1].shape)
 
 
@@ -75,7 +81,7 @@ def _list_residual(config: ModelConfig) -> list[Layer]:
     return rows
 
 
-def _describe_backbone(config: ModelConfig) -> Layer:
+def _describe_backbone(config: ModelConfig, has_own_weights: bool) -> Layer:
     size = measure_network(config)
     head = config.dense_units * (size.num_features + 1) + config.dense_units + 1
     if not config.dense_units:
@@ -87,8 +93,12 @@ def _describe_backbone(config: ModelConfig) -> Layer:
             config.dense_units * (features + 1) + config.dense_units + 1
             if config.dense_units else features + 1
         )  # fmt: skip
+    begun = (
+        "begun from a file of weights that was given" if has_own_weights
+        else "trained on photographs"
+    )  # fmt: skip
     return Layer(
-        f"Backbone {config.backbone}, trained on photographs",
+        f"Backbone {config.backbone}, {begun}",
         (side, side, size.num_features),
         size.num_weights - head,
     )

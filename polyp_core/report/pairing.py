@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from polyp_core import words
+from polyp_core.decision import is_sound
 from polyp_core.evidence.pairs import Matched, compare_auc, compare_decisions, match_predictions
 from polyp_core.report.page import write_missing, write_note, write_paragraph, write_table
 from polyp_core.report.wording import say_p, say_signed
@@ -26,35 +27,72 @@ def write_differences(study: Study) -> str:
     counted, unit = (matched, "image") if patients is None else (patients, "patient")
     first, *others = tables
     results = [_compare(counted, first, other, thresholds, unit) for other in others]
-    by_auc = correct_by_holm([1.0 if r["auc"]["p_value"] is None else r["auc"]["p_value"]
-                              for r in results])  # fmt: skip
-    by_answer = correct_by_holm([1.0 if r["answers"]["p_value"] is None else
-                                 r["answers"]["p_value"] for r in results])  # fmt: skip
+    by_auc = _correct([result["auc"]["p_value"] for result in results])
+    by_answer = _correct([result["answers"]["p_value"] for result in results])
     rows = [
-        (other, _say_difference(result["auc"]), say_p(p_auc).removeprefix("p = "),
-         _say_points(result["answers"]["difference"]), say_p(p_answer).removeprefix("p = "),
+        (other, _say_difference(result["auc"]), _say_corrected(p_auc),
+         _say_points(result["answers"]["difference"]), _say_corrected(p_answer),
          str(result["answers"]["n"]))
         for other, result, p_auc, p_answer in zip(others, results, by_auc, by_answer, strict=True)
     ]  # fmt: skip
-    num_real = sum(p < 0.05 for p in [*by_auc, *by_answer])
-    said = (
-        "No seed differs from the first by more than chance alone would give."
-        if num_real == 0
-        else f"{words.say_number(num_real, 'difference')} of {2 * len(others)} "
-        f"{'is' if num_real == 1 else 'are'} larger than chance alone would give."
-    )
-    heads = (f"Against {first}", "AUC", "p (DeLong)", "Accuracy, points", "p (McNemar)",
+    of_auc, of_answers, how = _name_tests(counted, unit)
+    heads = (f"Against {first}", "AUC", f"p ({of_auc})", "Accuracy, points", f"p ({of_answers})",
              f"n {unit}s")  # fmt: skip
+    said = _say_result([p for p in [*by_auc, *by_answer] if p is not None], 2 * len(others))
     return (
         write_paragraph(f"{said} All seeds judged the same {unit}s, so they are compared in pairs.")
         + write_table(heads, rows)
         + write_note(
-            f"Each number less that of {first}. AUC by DeLong's paired test, answers by McNemar's "
-            "exact test with Newcombe's interval. The p values of a column are corrected for being "
-            f"{len(others)} (Holm); the intervals are not. Seeds differ by chance alone, so a real "
-            "difference says how much a single training can mislead, not that a seed is better."
+            f"Each number less that of {first}. {how} The p values of a column are corrected "
+            f"for being {len(others)} (Holm); the intervals are not. Seeds differ by chance alone, "
+            "so a real difference says how much a single training can mislead, not that a seed is "
+            "better."
         )
     )
+
+
+def _name_tests(counted: Matched, unit: str) -> tuple[str, str, str]:
+    """What the test of the AUC and that of the answers are called, and a sentence on both."""
+    if unit == "image" and _has_patients(counted):
+        return (
+            "Obuchowski", "sign flips",
+            "AUC by Obuchowski's paired test and answers by flipping the signs of whole patients' "
+            "surplus of right answers, since images of one patient go together; with Newcombe's "
+            "interval, widened by the design effect.",
+        )  # fmt: skip
+    return (
+        "DeLong", "McNemar",
+        "AUC by DeLong's paired test, answers by McNemar's exact test with Newcombe's interval.",
+    )  # fmt: skip
+
+
+def _has_patients(counted: Matched) -> bool:
+    return bool((counted.rows["group"] != "").any())
+
+
+def _correct(p_values: Sequence[float | None]) -> list[float | None]:
+    """By Holm, for as many as are defined."""
+    corrected = iter(correct_by_holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(corrected) for p in p_values]
+
+
+def _say_corrected(p: float | None) -> str:
+    return "not defined" if p is None else say_p(p).removeprefix("p = ")
+
+
+def _say_result(p_values: Sequence[float], num_tests: int) -> str:
+    num_real, num_defined = sum(p < 0.05 for p in p_values), len(p_values)
+    if num_defined == 0:
+        return "No difference could be tested."
+    said = "No seed differs from the first by more than chance alone would give."
+    if num_real:
+        said = (
+            f"{words.say_number(num_real, 'difference')} of {num_defined} "
+            f"{'is' if num_real == 1 else 'are'} larger than chance alone would give."
+        )
+    if num_defined < num_tests:
+        said += f" {num_tests - num_defined} of {num_tests} could not be tested."
+    return said
 
 
 def _read_seeds(study: Study) -> tuple[dict[str, pd.DataFrame], dict[str, float]]:
@@ -71,8 +109,9 @@ def _read_seeds(study: Study) -> tuple[dict[str, pd.DataFrame], dict[str, float]
             continue
         name = f"seed {member.seed}"
         tables.setdefault(name, []).append(predictions[predictions["split"] == "validation"])
-        threshold = (member.run.read_metrics() or {}).get("threshold", 0.5)
-        thresholds.setdefault(name, []).append(float(threshold))
+        metrics = member.run.read_metrics() or {}
+        threshold = float(metrics.get("threshold", 0.5)) if is_sound(metrics) else 0.5
+        thresholds.setdefault(name, []).append(threshold)
     whole = {name: pd.concat(found) for name, found in tables.items() if len(found) == num_folds}
     return whole, {name: float(np.mean(thresholds[name])) for name in whole}
 
@@ -82,9 +121,8 @@ def _compare(
 ) -> dict[str, dict[str, Any]]:
     labels = counted.rows["label"].to_numpy()
     a, b = (counted.probabilities[name].to_numpy() for name in (first, other))
-    groups = counted.rows["group"].to_numpy() if unit == "image" else None
-    if groups is not None and not (groups != "").any():
-        groups = None
+    has_groups = unit == "image" and _has_patients(counted)
+    groups = counted.rows["group"].to_numpy() if has_groups else None
     return {
         "auc": compare_auc(labels, a, b, groups),
         "answers": compare_decisions(

@@ -1,6 +1,7 @@
 """The exact command that repeats a run."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -9,9 +10,9 @@ from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError
 from polyp_core.presets import PRESETS, get_preset
 from polyp_core.recipe import find_facts, fit_preset
-from polyp_core.study import Study
 
 DATA = "DATA"  # stands for the folder of the images, which is another one elsewhere
+WEIGHTS = "WEIGHTS"  # and this for a file of weights that was given
 
 
 def list_settings(config: RunConfig, index: Index | None = None) -> list[str]:
@@ -41,23 +42,31 @@ def list_settings(config: RunConfig, index: Index | None = None) -> list[str]:
     return found
 
 
-def write_command(config: RunConfig, index: Index | None = None, study: Study | None = None) -> str:
+def write_command(
+    config: RunConfig,
+    index: Index | None = None,
+    plan: Mapping[str, Any] | None = None,
+    *,
+    has_own_weights: bool = False,
+) -> str:
     """The command line, for a POSIX shell.
 
     Args:
         config: Of the run.
         index: Its images.
-        study: The study, where it is one that is to be repeated.
+        plan: Of the study, where it is one that is to be repeated.
+        has_own_weights: Whether the backbone began from a file of weights that was given.
     """
     name = config.preset if config.preset in PRESETS else RunConfig().preset
-    parts = ["python", "-m", "polyp_core", "study" if study else "train", DATA, "--preset", name]
-    if study is not None:
-        plan = study.read_plan()
+    parts = ["python", "-m", "polyp_core", "study" if plan else "train", DATA, "--preset", name]
+    if plan is not None:
         parts += ["--folds", str(plan["num_folds"]), "--seeds", str(len(plan["seeds"]))]
         if len(plan["shares"]) > 1:
             shares = ",".join(f"{100 * share:g}" for share in sorted(plan["shares"]))
             parts += ["--shares", shares]
         config = replace(config, training=replace(config.training, seed=plan["seeds"][0]))
+    if has_own_weights or config.model.backbone_weights:
+        config = replace(config, model=replace(config.model, backbone_weights=WEIGHTS))
     for text in list_settings(config, index):
         parts += ["--set", text]
     return " ".join(map(shlex.quote, parts))

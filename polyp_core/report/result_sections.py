@@ -49,19 +49,15 @@ def say_standing(facts: RunFacts) -> str:
     """What validation images were used for before, and so what the numbers are not."""
     if facts.config is None:
         return ""
-    training, chosen = facts.config.training, []
-    if facts.study is not None:
-        caution = (facts.study.read_metrics() or {}).get("caution", "")
-        return f"Each image was judged by the members that had not seen it. {caution}".strip()
-    if training.keep == "best" or training.early_stopping_patience:
-        chosen.append("the epoch was chosen")
-    if "calibration" in (facts.metrics or {}):
-        chosen.append("the temperature was fitted")
-    decision, came = facts.decision, facts.serving.get("threshold", 0.5)
-    if decision.goal.kind != "hand" or decision.threshold != came:
-        chosen.append("the threshold was chosen")
-    if decision.band is not None:
-        chosen.append("the band was chosen")
+    chosen = facts.choices
+    if facts.ensemble is not None:
+        said = (
+            f"Each image was judged by the members that had not seen it. {facts.ensemble.caution}"
+        )
+        of_all = [choice for choice in chosen if "threshold" in choice or "band" in choice]
+        if of_all:
+            said = f"{said.strip()} On these same images {join_words(of_all)}."
+        return said.strip()
     if not chosen:
         return "This is validation. Neither epoch nor threshold was chosen on these images."
     return (
@@ -208,7 +204,10 @@ def write_failures(facts: RunFacts) -> str:
         if figures:
             text += write_heading(title) + write_row(figures, "pictures")
         if figures and number > len(figures):
-            text += write_note(f"Shown are the {len(figures)} of {number:,} it was surest of.")
+            text += write_note(
+                f"Shown are {len(figures)} of {number:,}: those it was surest of, among the images "
+                "that are still there."
+            )
     return text
 
 
@@ -260,7 +259,11 @@ def _write_basic(metrics: Plain) -> str:
             metric = metrics[unit][name]
             cells += [say_number(metric, NAMES[name].form), f"{metric['n']:,}"]
         rows.append(cells)
-    return write_table(heads, rows, num_text=2)
+    threshold = metrics.get("threshold")
+    return write_table(heads, rows, num_text=2) + (
+        write_note(f"At the threshold of {100 * threshold:.4g}{NBSP}%.")
+        if threshold is not None else ""
+    )  # fmt: skip
 
 
 def _write_external(facts: RunFacts) -> str:

@@ -25,6 +25,7 @@ from polyp_core.report.page import (
     write_table,
     write_warning,
 )
+from polyp_core.report.wording import join_words
 from polyp_core.schedules import find_best_epoch, find_kept_epoch
 
 NO_SETTINGS = "The settings of this run cannot be read."
@@ -46,14 +47,14 @@ def write_network(facts: RunFacts) -> str:
         + f". One image takes about {words.say_count(int(size.num_multiplications))} "
         "multiplications."
     )
-    if facts.study is not None:
+    if facts.ensemble is not None:
         text += write_paragraph(
-            f"The ensemble holds {len(facts.study.whole_members)} such networks and answers with "
+            f"The ensemble holds {facts.ensemble.num_members} such networks and answers with "
             "the mean of their probabilities."
         )
     rows = [
         (layer.name, " × ".join(map(str, layer.shape)), f"{layer.num_weights:,}")
-        for layer in list_layers(model)
+        for layer in list_layers(model, has_own_weights=facts.origin.has_own_backbone_weights)
     ]
     rows.append(("All", "", f"{size.num_weights:,}"))
     return (
@@ -74,8 +75,8 @@ def write_training(facts: RunFacts) -> str:
             "A control: the training labels were dealt out at random, so there was nothing to "
             "learn."
         )
-    text += write_facts(_list_settings(settings))
-    if facts.study is not None:
+    text += write_facts(_list_settings(settings, _say_seeds(facts)))
+    if facts.ensemble is not None:
         return text + write_paragraph(
             "The curves are those of the members; each is a run of its own with its own report."
         )
@@ -88,6 +89,7 @@ def write_training(facts: RunFacts) -> str:
     text += write_paragraph(
         f"{words.say_number(len(history), 'epoch')} of {planned} done"
         + (f", in {words.say_duration(seconds)}" if seconds > 0 else "") + "."
+        + (" Training was ended by hand." if facts.was_ended_by_hand else "")
     )  # fmt: skip
     text += write_row(_draw_curves(facts), "charts three")
     text += write_note(
@@ -108,7 +110,7 @@ def write_selection(facts: RunFacts) -> str:
     if facts.config is None:
         return write_missing(NO_SETTINGS)
     settings, history = facts.config.training, facts.history
-    if facts.study is not None:
+    if facts.ensemble is not None:
         kept = "best" if settings.keep == "best" else "last"
         return write_paragraph(
             f"Each member kept its {kept} epoch; all members of whole folds count alike."
@@ -116,21 +118,35 @@ def write_selection(facts: RunFacts) -> str:
     if history.empty:
         return write_missing("No epoch was finished, so none could be chosen.")
     best, kept_epoch = find_best_epoch(settings, history), find_kept_epoch(settings, history)
-    watched = _MONITORED[settings.monitor]
+    watched, is_validation = _MONITORED[settings.monitor], settings.monitor.startswith("val_")
     if settings.keep == "best":
         said = (
-            f"The state of epoch {kept_epoch} is the model, since its {watched} was the best. "
-            "It was chosen on validation images, so validation leans to the good side."
-        )
+            f"The state of epoch {kept_epoch} is the model, since its {watched} was the best."
+            + (" It was chosen on validation images, so validation leans to the good side."
+               if is_validation else "")
+        )  # fmt: skip
     else:
         said = (
-            f"The state after the last epoch, {kept_epoch}, is the model; it was not chosen by any "
-            f"result. The {watched} was best in epoch {best}."
+            f"The state after the last epoch, {kept_epoch}, is the model. The {watched} was best "
+            f"in epoch {best}."
+        )
+        if not facts.was_ended_by_hand and not settings.early_stopping_patience:
+            said += " No result chose this epoch: it was the last one planned."
+    if facts.was_ended_by_hand:
+        said += (
+            f" Training was ended by hand, after {len(history)} of {settings.epochs} epochs, by "
+            "someone who could see how it did on validation images; so validation may lean to the "
+            "good side."
         )
     if settings.early_stopping_patience:
         said += (
             f" Training was to end early after {settings.early_stopping_patience} epochs without a "
-            f"better {watched}; that too leans on validation."
+            f"better {watched}." + (" That too leans on validation." if is_validation else "")
+        )
+    if settings.schedule == "plateau" and is_validation:
+        said += (
+            f" The learning rate was lowered whenever the {watched} stood still, so validation "
+            "images had a part in training."
         )
     text = write_paragraph(said)
     milestones = facts.run.read_milestones()
@@ -188,7 +204,15 @@ def _say_course(epochs: Sequence[int], values: Sequence[float]) -> str:
     return f"from {before:.3f} in epoch {first} to {after:.3f} in epoch {last}"
 
 
-def _list_settings(settings: TrainingConfig) -> list[tuple[str, str]]:
+def _say_seeds(facts: RunFacts) -> str:
+    """The seeds of an ensemble's members, or the one of a training."""
+    assert facts.config is not None
+    if facts.ensemble is None:
+        return str(facts.config.training.seed)
+    return join_words([str(seed) for seed in facts.ensemble.plan["seeds"]])
+
+
+def _list_settings(settings: TrainingConfig, seeds: str) -> list[tuple[str, str]]:
     rows = [
         ("Optimizer", settings.optimizer + (
             f", momentum {settings.momentum:g}" if settings.optimizer == "sgd" else "")),
@@ -201,7 +225,7 @@ def _list_settings(settings: TrainingConfig) -> list[tuple[str, str]]:
         ("Weight decay", f"{settings.weight_decay:g}"),
         ("Weight averaging", f"{settings.ema:g}" if settings.ema else "none"),
         ("Class weights", settings.class_weights),
-        ("Seed", str(settings.seed)),
+        ("Seed", seeds),
     ]  # fmt: skip
     if settings.gradient_clip:
         rows.append(("Gradient clipping", f"{settings.gradient_clip:g}"))

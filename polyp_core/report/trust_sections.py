@@ -5,8 +5,9 @@ from polyp_core.answers.drawing import draw_ramp
 from polyp_core.errors import PolypError
 from polyp_core.report.axes import make_axis, make_share_axis
 from polyp_core.report.charts import BLUE, Line, Mark, Points, draw_chart, escape
+from polyp_core.report.checking import choose_measure, list_shortcuts
 from polyp_core.report.facts import RunFacts
-from polyp_core.report.figures import draw_intervals
+from polyp_core.report.figures import Interval, draw_intervals
 from polyp_core.report.gallery import write_panel
 from polyp_core.report.page import (
     clip,
@@ -20,13 +21,10 @@ from polyp_core.report.page import (
     write_row,
     write_warning,
 )
-from polyp_core.report.repeating import DATA, check_command, write_command
+from polyp_core.report.repeating import DATA, WEIGHTS, check_command, write_command
 from polyp_core.report.result_sections import say_no_numbers
 from polyp_core.report.verdicts import (
-    CHECKS,
-    choose_measure,
     list_limits,
-    list_shortcuts,
     list_verdicts,
 )
 from polyp_core.report.wording import (
@@ -40,6 +38,7 @@ _NOT_TESTED = (
     "Not tested: nobody has run the checks of robustness and shortcuts. They are started on the "
     "results page, or by: python -m polyp_core check RUN."
 )
+_UNREADABLE = "The checks are damaged or of another version and cannot be read. Run them anew."
 _AXES = {
     "noise": "SD (of 255 grey levels)", "blur": "SD (% of the width)", "gain": "dB, up or down",
     "rotation": "Degrees, left or right", "jpeg": "100 less the quality",
@@ -51,16 +50,17 @@ def write_summary(facts: RunFacts) -> str:
     text = f'<p class="lead">{escape(_say_worth(facts))}</p>\n'
     if facts.config is not None and facts.config.training.shuffled_labels:
         text += write_warning("A control with shuffled labels: it is no model of anything.")
-    rows = []
     if facts.metrics is not None:
-        level, unit = words.get_main_level(facts.metrics)
-        rows.append(("Validation", level["accuracy"]))
+        judged = [("Validation", facts.metrics)]
         if "test" in facts.metrics:
-            rows.append(("Test", words.get_main_level(facts.metrics["test"])[0]["accuracy"]))
-        for files, metrics in facts.evaluations:
-            rows.append((files.name, words.get_main_level(metrics)[0]["accuracy"]))
-        baseline = level["majority_accuracy"]["value"]
-        text += draw_intervals(rows, baseline or 0.0, f"Accuracy, by {unit[:-1]}")
+            judged.append(("Test", facts.metrics["test"]))
+        judged += [(files.name, metrics) for files, metrics in facts.evaluations]
+        rows = []
+        for name, metrics in judged:
+            level, unit = words.get_main_level(metrics)
+            baseline = level["majority_accuracy"]["value"]
+            rows.append(Interval(name, level["accuracy"], baseline, unit))
+        text += draw_intervals(rows, "Accuracy")
     return text + write_facts(list_verdicts(facts))
 
 
@@ -68,9 +68,7 @@ def write_robustness(facts: RunFacts) -> str:
     """What the checks of shortcuts and of worse images have found."""
     checks = facts.checks
     if checks is None:
-        return write_missing(_NOT_TESTED)
-    if not checks.keys() >= CHECKS:
-        return write_missing("The checks are of another version and cannot be read. Run them anew.")
+        return write_missing(_UNREADABLE if facts.has_damaged_checks else _NOT_TESTED)
     text = write_heading("Does it look where it should?")
     for verdict, said in list_shortcuts(checks):
         text += write_warning(f"A sign of a shortcut. {said}") if verdict == SIGN else (
@@ -103,8 +101,15 @@ def write_saliency(facts: RunFacts) -> str:
             "the validation images were not at hand"
         )  # fmt: skip
         return write_missing(f"Pictures with what the model saw would stand here, but {why}.")
+    kind = "Validation images"
+    if facts.ensemble is not None and facts.ensemble.has_folds:
+        text = write_warning(
+            "Most members were trained on these very images, so the probabilities here are those "
+            "of the ensemble on images that it knows, not the ones that were judged above."
+        ) + text  # fmt: skip
+        kind = "Images"
     intro = write_paragraph(
-        "Validation images of each class, evenly over their probabilities, from the least to the "
+        f"{kind} of each class, evenly over their probabilities, from the least to the "
         f"greatest probability of {clip(facts.class_names[1], 40)}. Beside each, bright: what "
         "speaks for the answer that was given."
     )
@@ -152,19 +157,42 @@ def write_repeat(facts: RunFacts) -> str:
     """The exact command, and what else has to be the same."""
     if facts.config is None:
         return write_missing("The settings of this run cannot be read.")
-    config, index = facts.config, facts.index
-    command = write_command(config, index, facts.study)
+    config, index, study = facts.config, facts.index, facts.origin.study
+    has_own_weights = facts.origin.has_own_backbone_weights
+    command = write_command(
+        config, index, study.plan if study else None, has_own_weights=has_own_weights
+    )
     text = ""
-    if facts.is_demo:
+    if facts.member is not None:
+        text += write_paragraph(
+            "The command repeats the whole study, of which this training is the member "
+            f"'{clip(facts.member.member, 80)}'."
+        )
+    if facts.origin.is_demo:
         text += write_paragraph("Draw the images first:")
         text += f"<pre>python -m polyp_core demo {DATA} --patients 200</pre>\n"
     text += f"<pre>{escape(command)}</pre>\n"
     text += write_paragraph(
         f"{DATA} stands for the folder or manifest of the images, here "
         f"'{clip(name_data(config.data.folder))}'. The index.csv of the run names every image with "
-        "its sha256, patient and split; with the same images, versions and number of threads the "
-        "result is the same to the last digit."
+        "its sha256, patient and split; with the same images, versions, kind of processor and "
+        "number of threads the result is the same to the last digit."
     )
+    if has_own_weights:
+        text += write_paragraph(
+            f"{WEIGHTS} stands for the file of weights that the backbone began from. It is needed."
+        )
+    if facts.was_ended_by_hand:
+        text += write_warning(
+            f"Training was ended by hand after {len(facts.history)} of {config.training.epochs} "
+            f"epochs. The command goes on to {config.training.epochs}: end it by hand after epoch "
+            f"{len(facts.history)} as well, with Finish now on the page of the run."
+        )
+    if facts.origin.is_shared:
+        text += write_note(
+            "This copy was given away, and with it neither the folder of the images nor a pattern "
+            "that finds the patients in file names. Where one was used the command needs it too."
+        )
     if not check_command(config, index):
         text += write_warning(
             "Not every setting can be written in a command line. Take the config.json of the run."

@@ -1,7 +1,8 @@
 """What a report concludes of a run: an answer to each question, and what must not be concluded."""
 
 from polyp_core import words
-from polyp_core.report.facts import RunFacts, count_patients
+from polyp_core.report.checking import choose_measure, list_shortcuts
+from polyp_core.report.facts import RunFacts
 from polyp_core.report.page import clip
 from polyp_core.report.result_sections import find_calibration, say_standing
 from polyp_core.report.wording import (
@@ -9,14 +10,9 @@ from polyp_core.report.wording import (
     SIGN,
     Plain,
     hide_names,
-    say_border,
     say_number,
-    say_place,
     say_robustness,
 )
-
-CHECKS = {"shortcuts", "robustness", "num_patients", "num_images", "num_validation_images",
-           "num_left_out"}  # fmt: skip
 
 
 def list_verdicts(facts: RunFacts) -> list[tuple[str, str]]:
@@ -44,7 +40,7 @@ def list_limits(facts: RunFacts) -> list[str]:
     """What must not be concluded from the numbers, a sentence or two each."""
     negative, positive = (clip(name, 40) for name in facts.class_names)
     found = ["For research and teaching only. It is no medical device and must not guide care."]
-    if facts.is_demo:
+    if facts.origin.is_synthetic:
         found.append("All images are synthetic, so its numbers say nothing of patients.")
     standing = say_standing(facts)
     if facts.validation is not None and standing:
@@ -54,10 +50,11 @@ def list_limits(facts: RunFacts) -> list[str]:
             "It was not tested on images that played no part in making it, nor on those of another "
             "hospital or scanner. There it may be worse."
         )
-    if facts.index is not None and count_patients(facts.index.images) is None:
+    if facts.index is not None and not facts.origin.are_patients_known:
         found.append(
-            "Patients are unknown, so images of one patient may be on both sides of the split, and "
-            "intervals take images as independent. Both make it look better and surer than it is."
+            "Patients are unknown, of all images or of some, so images of one patient may be on "
+            "both sides of the split, and intervals take them as independent. Both make it look "
+            "better and surer than it is."
         )
     if facts.metrics is not None:
         level, unit = words.get_main_level(facts.metrics)
@@ -94,12 +91,15 @@ def _say_split(facts: RunFacts) -> str:
     if facts.index is None:
         return "not known"
     images = facts.index.images
-    if count_patients(images) is None:
-        return "by image; patients are unknown"
-    if facts.study is not None:
-        return "by patient, in folds"
+    if not facts.origin.are_patients_known:
+        return "patients are unknown, of all images or of some"
     crossing = int((images.groupby("group")["split"].nunique() > 1).sum())
-    return f"{crossing} patients on both sides" if crossing else "by patient; none on both sides"
+    if crossing:
+        return f"{words.say_number(crossing, 'patient')} on both sides"
+    study = facts.origin.study
+    if study is not None and study.has_folds:
+        return "by patient, in folds"
+    return "by patient; none on both sides"
 
 
 def _say_baseline(level: Plain) -> str:
@@ -114,7 +114,7 @@ def _say_baseline(level: Plain) -> str:
 
 def _say_shortcuts(facts: RunFacts) -> str:
     checks = facts.checks
-    if checks is None or not checks.keys() >= CHECKS:
+    if checks is None:
         return "not tested"
     num_signs = sum(verdict == SIGN for verdict, _ in list_shortcuts(checks))
     if num_signs:
@@ -124,16 +124,9 @@ def _say_shortcuts(facts: RunFacts) -> str:
 
 def _say_robustness(facts: RunFacts) -> str:
     checks = facts.checks
-    if checks is None or not checks.keys() >= CHECKS:
+    if checks is None:
         return "not tested"
     return say_robustness(checks["robustness"], *choose_measure(checks))
-
-
-def choose_measure(checks: Plain) -> tuple[str, str]:
-    """What is counted, and the number that is looked at: the AUC where there is one."""
-    unit = "patient" if checks["num_patients"] is not None else "image"
-    auc = checks["robustness"][0]["levels"][0][unit]["auc"]
-    return unit, "auc" if auc["value"] is not None else "accuracy"
 
 
 def _say_test(facts: RunFacts) -> str:
@@ -143,10 +136,3 @@ def _say_test(facts: RunFacts) -> str:
     if facts.evaluations:
         parts.append(words.say_number(len(facts.evaluations), "other folder"))
     return ", ".join(parts) or "none: there is validation alone"
-
-
-def list_shortcuts(checks: Plain) -> list[tuple[str, str]]:
-    """What the checks say of each place and of the border, as `wording.say_place`."""
-    shortcuts = checks["shortcuts"]
-    places = [say_place(place, shortcuts[place]) for place in ("outside", "text")]
-    return [*places, say_border(shortcuts["border"])]

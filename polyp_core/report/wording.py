@@ -23,6 +23,7 @@ _LEFT_OUT = (
     ("num_validation_images", "image",
      "counted that the model was validated on: epoch and threshold may have been chosen by {it}."),
 )  # fmt: skip
+_QUOTED = re.compile(r"(?<![^\s(])'([^']*)'(?![^\s.,;:)])")  # between blanks or stops
 Plain = Mapping[str, Any]  # one metric: value, low, high, n; with a reason where undefined
 
 
@@ -167,8 +168,8 @@ def list_left_out(metrics: Plain) -> list[str]:
     """What was left out of a test on another folder, or counted with a doubt."""
     said = []
     for name, noun, meaning in _LEFT_OUT:
-        number = int(metrics.get(name, 0))
-        if number:
+        number = metrics.get(name, 0)
+        if isinstance(number, int) and number > 0:
             text = meaning.format(it="it" if number == 1 else "them")
             text = text.replace("them cannot", "they cannot")
             said.append(f"{words.say_number(number, noun)} {text}")
@@ -176,10 +177,16 @@ def list_left_out(metrics: Plain) -> list[str]:
 
 
 def hide_names(text: str, class_names: Sequence[str]) -> str:
-    """A finding without what it quotes, which may be a patient's name; the classes stay."""
-    return re.sub(
-        "'([^']*)'", lambda found: found[0] if found[1] in class_names else "(a name)", text
-    )
+    """A finding without what it quotes, which may be a patient's name; the classes stay.
+
+    A name may itself hold the marks of quotation. Where it is not sure which belong together, all
+    goes from the first to the last.
+    """
+    pairs = _QUOTED.findall(text)
+    if 2 * len(pairs) == text.count("'"):
+        return _QUOTED.sub(lambda found: found[0] if found[1] in class_names else "(a name)", text)
+    first, last = text.index("'"), text.rindex("'")
+    return f"{text[:first]}(a name){text[last + 1 :]}"
 
 
 def say_signed(value: float, digits: int) -> str:

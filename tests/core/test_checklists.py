@@ -3,6 +3,7 @@ import re
 import shutil
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -17,12 +18,16 @@ from polyp_core.checklists import (
     write_sheet_markdown,
 )
 from polyp_core.checklists.claim import CLAIM
+from polyp_core.checklists.data_facts import say_balance
+from polyp_core.checklists.facts import read_facts
 from polyp_core.checklists.tripod import TRIPOD
 from polyp_core.config import RunConfig
 from polyp_core.decision import Band, Decision, Goal, write_decision
 from polyp_core.errors import AccessError, ConfigError, RunError
+from polyp_core.exports.sharing import write_shared_run
+from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
-from polyp_core.study import summarise
+from polyp_core.study import Study, summarise
 from tests.core.studies import finish_member, make_index, make_study
 
 # As the specification of the report has them, which the sheets refer to.
@@ -171,6 +176,12 @@ def test_not_applicable_is_what_the_run_proves(run):
     del metrics["calibration"]
     run.write_json("metrics.json", metrics)
     assert get_item(run, "tripod", "24").origin == "not applicable"
+    write_decision(run, Decision(Goal("hand", 0.3), 0.3))
+    for number in ("12f", "24"):
+        item = get_item(run, "tripod", number)
+        assert item.origin == "run"
+        assert "on the validation images the threshold was chosen" in item.answer
+    run.path("decision.json").unlink()
     change_config(run, "model.network=transfer", "training.ema=0", "model.mirror=1")
     assert get_item(run, "tripod", "24").origin == "open"
     assert get_item(run, "claim", "27").origin == "run"
@@ -241,12 +252,50 @@ def test_damaged_answers_are_passed_over_and_kept_aside(run):
     assert get_item(run, "claim", "44").origin == "open"
     write_answer(run, "claim", "44", "A grant.")
     assert get_item(run, "claim", "44").answer == "A grant."
-    assert "half" in run.path("checklists.damaged.json").read_text()
+    assert "half" in run.path("checklists.damaged-1.json").read_text()
+    run.path("checklists.json").write_text("[2]")
+    write_answer(run, "claim", "44", "Again.")
+    assert "half" in run.path("checklists.damaged-1.json").read_text()
+    assert run.path("checklists.damaged-2.json").read_text() == "[2]"
     values = {"claim": {"44": 5, "99": "x", "11": "\ud800"}, "other": {"1": "x"}, "tripod": []}
     run.path("checklists.json").write_text(json.dumps({"answers": values}))
     assert get_item(run, "claim", "44").origin == "open"
     assert get_item(run, "claim", "11").answer == "?"
     assert count_open(fill_sheet(run, "tripod")) > 0
+
+
+def test_an_answer_leaves_those_of_other_versions_as_they_are(run):
+    others = {"claim": {"99": "of item 99", "3": "half a character: ?"}, "stard": {"1": "A"}}
+    text = json.dumps({"answers": others}).replace(": ?", ": \\ud800")
+    run.path("checklists.json").write_text(text)
+    write_answer(run, "tripod", "17", "Yes.")
+    kept = json.loads(run.path("checklists.json").read_text())["answers"]
+    assert kept == others | {"tripod": {"17": "Yes."}}
+
+
+def test_answers_that_cannot_be_read_for_once_are_not_moved_away(run, monkeypatch):
+    write_answer(run, "claim", "44", "A grant.")
+    read_text = Path.read_text
+
+    def fail(path, **options):
+        if path.name == "checklists.json":
+            raise OSError(5, "Input/output error")
+        return read_text(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", fail)
+        with pytest.raises(RunError, match="Input/output error"):
+            write_answer(run, "claim", "3", "x")
+        assert get_item(run, "claim", "44").origin == "open"
+    assert get_item(run, "claim", "44").answer == "A grant."
+    assert not list(run.directory.glob("checklists.damaged*"))
+
+
+def test_an_answer_to_a_run_that_was_deleted_does_not_bring_it_back(run):
+    shutil.rmtree(run.directory)
+    with pytest.raises(RunError, match=r"cannot be written.*No such file"):
+        write_answer(run, "claim", "44", "x")
+    assert not run.directory.exists()
 
 
 def test_an_answer_that_cannot_be_kept_says_why(run, monkeypatch):
@@ -259,8 +308,6 @@ def test_an_answer_that_cannot_be_kept_says_why(run, monkeypatch):
     write_answer(run, "claim", "44", "x" * MAX_ANSWER)
     run.path("checklists.json").unlink()
     run.path("checklists.json").mkdir()
-    run.path("checklists.damaged.json").mkdir()
-    (run.path("checklists.damaged.json") / "x").touch()
     with pytest.raises(RunError, match=r"cannot be written.*Expected a folder"):
         write_answer(run, "claim", "44", "x")
     monkeypatch.setenv("POLYP_DEMO", "1")
@@ -283,6 +330,13 @@ def test_a_run_that_failed_or_lost_its_files_has_a_sheet_all_the_same(run):
     assert {items[number].origin for number in ("20", "23", "37")} == {"open"}
     assert items["22"].origin == "run"
     assert fill_sheet(run, "tripod")
+    run.write_json("status.json", {"state": "failed", "message": "x", "elapsed_s": 3})
+    claim = {item.number: item.origin for item in fill_sheet(run, "claim")}
+    tripod = {item.number: item.origin for item in fill_sheet(run, "tripod")}
+    told = {number for number, origin in claim.items() if origin != "open"}
+    assert told == {"9", "12", "22", "24", "27"}  # what is settled before a training begins
+    told = {number for number, origin in tripod.items() if origin != "open"}
+    assert told == {"7", "9a", "11", "12b", "13"}
     run.path("metrics.json").write_text('{"image": 5, "threshold": 0.5}')
     run.path("environment.json").write_text('{"packages": 3, "devices": 4}')
     assert fill_sheet(run, "claim")
@@ -291,33 +345,184 @@ def test_a_run_that_failed_or_lost_its_files_has_a_sheet_all_the_same(run):
         fill_sheet(run, "claim")
 
 
-def test_a_study_answers_for_its_ensemble(monkeypatch, tmp_path):
-    study = make_study(monkeypatch, tmp_path / "studies", make_index(tmp_path))
-    index = study.read_index()
+def test_without_a_single_validation_image_no_result_is_told(run):
+    nothing = evaluate_predictions(run.read_predictions().iloc[:0], 0.5)
+    run.write_json("metrics.json", {"threshold": 0.5, **nothing})
+    for number in ("28", "29", "32", "37", "38"):
+        assert get_item(run, "claim", number).origin == "open", number
+    assert "no images to test on" not in write_sheet_markdown(run, "claim")
+
+
+def test_how_the_images_were_divided_is_one_thing_or_open(run):
+    assert get_item(run, "claim", "19").answer.startswith("25 % of the images were drawn")
+    index = run.read_index().images
+    first = index["split"].eq("train").idxmax()
+    index.loc[first, "split"] = "validation"  # which no draw with these settings gives
+    run.write_table("index.csv", index)
+    assert get_item(run, "claim", "19").origin == "open"
+    assert "Training: 603 images" in get_item(run, "claim", "19").known
+    assert get_item(run, "tripod", "12a").origin == "open"
+    change_config(run, "data.folder=list.csv")
+    assert "The data set's manifest brings its own split" in get_item(run, "claim", "19").answer
+
+
+def test_what_followed_validation_is_said(run):
+    assert "the learning rate" not in get_item(run, "claim", "32").answer
+    change_config(run, "training.schedule=plateau", "training.monitor=val_loss", "training.ema=0")
+    said = get_item(run, "claim", "32").answer
+    assert "on them the learning rate was steered and the temperature was fitted" in said
+    assert "no part" not in said
+    history = run.read_history()
+    run.write_table("history.csv", history.iloc[:30])
+    assert "ended by hand after 30 of 120 epochs" in get_item(run, "claim", "26").answer
+    assert "not chosen by its results" not in get_item(run, "claim", "26").answer
+    assert "somebody may have ended the training" in get_item(run, "claim", "32").answer
+    change_config(run, "training.monitor=loss")
+    assert "the learning rate" not in get_item(run, "claim", "32").answer
+
+
+def test_drawing_patients_alike_tells_what_that_makes_of_the_classes(run):
+    """One positive patient with three images and one negative with one: 3 of 4, drawn 1 of 2."""
+    change_config(run, "training.sampling=patients")
+    index = run.read_index().images
+    rows = (
+        index[index["split"] == "train"]
+        .iloc[:4]
+        .assign(label=[1, 1, 1, 0], group=["a", "a", "a", "b"], sha256=["1", "2", "3", "4"])
+    )
+    run.write_table("index.csv", rows)
+    said = say_balance(read_facts(run))
+    assert said.startswith("75 % of the training images are 'calcified'; no class is weighted")
+    assert "so that 50 % of the images drawn are 'calcified'" in said
+
+
+def test_a_band_of_no_width_is_none(run):
+    write_decision(run, Decision(Goal("hand", 0.5), 0.5, Band(0.5, 0.5)))
+    assert "no answer is given" not in get_item(run, "tripod", "15").answer
+    assert "band" not in get_item(run, "claim", "32").answer
+    write_decision(run, Decision(Goal("hand", 0.5), 0.5, Band(0.5, 0.6)))
+    assert "From 0.500 to 0.600 no answer is given" in get_item(run, "tripod", "15").answer
+    assert "band" in get_item(run, "claim", "32").answer
+
+
+def test_files_that_stand_for_themselves_are_no_patients_here_and_when_given_away(run, tmp_path):
+    for name, table in (
+        ("index.csv", run.read_index().images), ("predictions.csv", run.read_predictions())
+    ):  # fmt: skip
+        run.write_table(name, table.assign(group=table["path"]))
+    metrics = evaluate_predictions(run.read_predictions(), 0.5)
+    run.write_json("metrics.json", {**run.read_metrics(), **metrics})
+    for which in (run, write_shared_run(run, tmp_path / "given")):
+        assert "disjoint by image alone" in get_item(which, "claim", "20").answer
+        assert "Patients are not known" in get_item(which, "claim", "40").known
+        said = get_item(which, "claim", "37").answer
+        assert "173 of 203 cases right" in said
+        assert "patients right" not in said
+        assert "by image instead" not in said  # it would be the same again
+        assert "counted by case" in get_item(which, "claim", "29").answer
+
+
+def test_the_demo_model_given_away_is_still_of_synthetic_images(tmp_path):
+    shared = write_shared_run(workspace.DEMO_RUN, tmp_path / "given")
+    assert "Synthetic ultrasound images" in get_item(shared, "claim", "7").known
+    assert "All images are synthetic." in get_item(shared, "claim", "40").known
+    assert get_item(shared, "claim", "19") == get_item(workspace.DEMO_RUN, "claim", "19")
+
+
+def test_own_weights_of_a_backbone_stay_own_when_given_away(run, tmp_path):
+    change_config(run, "model.network=transfer", "training.ema=0", "data.folder=/data/Meyer_Hans")
+    change_config(run, "model.backbone_weights=/home/smith/own.h5")
+    run.write_json("serving.json", run.read_serving() | {"sha256": "0" * 64})  # no demo model
+    for which in (run, write_shared_run(run, tmp_path / "given")):
+        assert "from a file of weights that was given" in get_item(which, "claim", "24").answer
+    assert "'Meyer_Hans'" in get_item(run, "claim", "7").known
+    said = get_item(which, "claim", "7").known
+    assert said.startswith("What the data set is called was left out")
+
+
+def make_ensemble(monkeypatch, tmp_path, num_folds: int) -> Study:
+    """A finished study of two seeds and its ensemble, as the study's worker leaves it."""
+    study = make_study(
+        monkeypatch, tmp_path / "studies", make_index(tmp_path), "training.seed=5",
+        num_folds=num_folds, num_seeds=2,
+    )  # fmt: skip
+    images = study.read_index().images
     for number, member in enumerate(study.members):
         guesses = {
-            row.path: 0.9 if row.label else 0.1 + 0.01 * number for row in index.images.itertuples()
+            row.path: 0.9 if row.label else 0.1 + 0.01 * number for row in images.itertuples()
         }
         finish_member(study, member, guesses)
     metrics, predictions = summarise(study)
-    ensemble = study.ensemble
+    study.files.write_json("metrics.json", metrics)
+    ensemble, plan = study.ensemble, study.read_plan()
     ensemble.directory.mkdir()
-    plan = study.read_plan()
-    ensemble.write_json(
-        "config.json", {key: plan[key] for key in ("settings", "class_names", "folder")}
-    )
-    ensemble.write_table("index.csv", index.images.drop(columns="fold"))
+    kept = {key: plan[key] for key in ("settings", "class_names", "folder")}
+    ensemble.write_json("config.json", {"task": "train", **kept})
+    split = images["split"] if num_folds == 1 else "train"
+    ensemble.write_table("index.csv", images.drop(columns="fold").assign(split=split))
     ensemble.write_table("predictions.csv", predictions)
     ensemble.write_json("metrics.json", metrics)
-    said = {item.number: item.answer for item in fill_sheet(ensemble, "claim")}
-    assert "dealt to 2 folds" in said["19"]
-    assert said["20"] == "By patient: all images of a patient are in one fold."
-    assert "the mean of 2 networks" in said["27"]
-    assert "By cross-validation" in said["32"]
-    assert "6 of 6 patients right" in said["37"]
-    write_answer(ensemble, "claim", "44", "Nobody.")
+    ensemble.write_json("status.json", {"state": "finished", "message": "Finished"})
+    return study
+
+
+def test_a_study_answers_for_its_ensemble_here_and_when_given_away(monkeypatch, tmp_path):
+    study = make_ensemble(monkeypatch, tmp_path, 2)
+    study.members[0].run.write_json("environment.json", {"packages": {"keras": "3.x"}})
+    write_answer(study.ensemble, "claim", "44", "Nobody.")
     assert (study.directory / "checklists.json").is_file()  # the ensemble is made anew at times
-    assert get_item(ensemble, "claim", "44").answer == "Nobody."
+    for run in (study.ensemble, write_shared_run(study.ensemble, tmp_path / "given")):
+        said = {item.number: item.answer for item in fill_sheet(run, "claim")}
+        assert "dealt to 2 folds" in said["19"]
+        assert "drawn for validation" not in said["19"]
+        assert said["20"] == "By patient: all images of a patient are in one fold."
+        assert "with seeds 5 and 6" in said["24"]
+        assert said["25"].startswith("Each member: ")
+        assert "seeds 5 and 6" in said["25"]
+        assert "the mean of 4 networks" in said["27"]
+        assert "By cross-validation" in said["32"]
+        assert "Each member's temperature was fitted on the images that judge it" in said["32"]
+        assert "In cross-validation 6 of 6 patients right" in said["37"]
+        assert said["44"] == "Nobody."
+        assert "keras 3.x" in get_item(run, "claim", "23").known
+        assert "seeds 5 and 6" in get_item(run, "claim", "42").known
+        events = get_item(run, "tripod", "21").answer
+        assert "Fitted on all folds but one of 12 images of 6 patients" in events
+
+
+def test_a_member_says_that_its_split_is_a_fold_here_and_when_given_away(monkeypatch, tmp_path):
+    member = make_ensemble(monkeypatch, tmp_path, 2).members[2].run
+    for run in (member, write_shared_run(member, tmp_path / "given")):
+        said = get_item(run, "claim", "19").answer
+        assert "This is 'fold-1-seed-6', one member of a cross-validation" in said
+        assert "drawn for validation" not in said
+        assert "with seed 6." in get_item(run, "claim", "24").answer
+        assert get_item(run, "claim", "27").origin == "not applicable"
+
+
+def test_the_members_of_one_fold_are_judged_on_validation(monkeypatch, tmp_path):
+    ensemble = make_ensemble(monkeypatch, tmp_path, 1).ensemble
+    index = ensemble.read_index().images
+    said = get_item(ensemble, "claim", "32").answer
+    assert "cross-validation" not in said
+    assert "none of which was trained on. Each member's temperature was fitted" in said
+    assert (
+        "no patient of training is in another partition" in get_item(ensemble, "claim", "20").answer
+    )
+    index.loc[index["split"] == "validation", "group"] = index.loc[0, "group"]
+    ensemble.write_table("index.csv", index)
+    assert "patients that are on both sides: 1" in get_item(ensemble, "claim", "20").answer
+    assert "Fitted on 8 images" in get_item(ensemble, "tripod", "21").answer
+
+
+def test_a_member_on_a_share_of_the_images_says_so(monkeypatch, tmp_path):
+    study = make_study(
+        monkeypatch, tmp_path / "studies", make_index(tmp_path, 16), shares=(0.5, 1.0)
+    )
+    member = study.members[-1]
+    finish_member(study, member, dict.fromkeys(study.read_index().images["path"], 0.5))
+    said = get_item(member.run, "claim", "19").answer
+    assert "was trained on 50 % of the images of the others" in said
 
 
 class _Cells(HTMLParser):

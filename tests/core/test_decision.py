@@ -4,11 +4,22 @@ import shutil
 import pandas as pd
 import pytest
 
-from polyp_core.decision import Band, Decision, Goal, read_decision, read_worth, write_decision
+from polyp_core.decision import (
+    Band,
+    Decision,
+    Goal,
+    is_sound,
+    list_choices,
+    read_decision,
+    read_worth,
+    was_ended_by_hand,
+    write_decision,
+)
 from polyp_core.evaluation import predict_index
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
+from polyp_core.workspace import DEMO_RUN
 
 DECISION = Decision(Goal("sensitivity", 0.95), 0.1 + 0.2, Band(0.2, 0.45), 0.05, "patient")
 
@@ -125,3 +136,91 @@ def test_a_models_worth_is_told_at_the_threshold_in_use(run):
     assert worth["image"]["sensitivity"]["value"] == 1.0
     assert worth["image"]["specificity"]["value"] == 0.5
     assert worth["image"]["accuracy"]["n"] == 4
+
+
+def test_test_images_are_told_at_the_same_threshold_as_validation(run):
+    predictions = pd.DataFrame({
+        "path": list("abcdef"), "split": ["validation"] * 3 + ["test"] * 3, "group": "",
+        "label": [0, 1, 1, 0, 1, 1], "probability": [0.1, 0.9, 0.9, 0.3, 0.3, 0.9],
+    })  # fmt: skip
+    run.write_json("metrics.json", {"threshold": 0.5, **evaluate_predictions(predictions[:3], 0.5),
+                                    "test": {"positive_class": "x", "threshold": 0.5}
+                                    | evaluate_predictions(predictions[3:], 0.5)})  # fmt: skip
+    run.write_table("predictions.csv", predictions)
+    assert read_worth(run)["test"]["image"]["specificity"]["value"] == 1.0
+
+    write_decision(run, Decision(Goal("hand", 0.2), 0.2))
+
+    test = read_worth(run)["test"]
+    assert (test["threshold"], test["positive_class"]) == (0.2, "x")
+    assert test["image"]["specificity"]["value"] == 0.0
+    assert test["image"]["sensitivity"]["value"] == 1.0
+    assert read_worth(run)["image"]["accuracy"]["n"] == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image": 5}, {"image": None}, {"patient": {}}, {"threshold": None}, {"test": {}},
+     {"calibration": {}}, {"image": {"accuracy": {"value": 1.0}}}],
+)  # fmt: skip
+def test_numbers_that_lack_something_are_not_sound(change):
+    metrics = DEMO_RUN.read_metrics()
+    assert is_sound(metrics)
+    assert not is_sound(metrics | change)
+    broken = json.loads(json.dumps(metrics))
+    broken["image"]["auc"]["low"] = "0.9"
+    assert not is_sound(broken)
+    broken["image"]["auc"] |= {"low": None, "n": None}
+    assert not is_sound(broken)
+    assert not is_sound(None)
+
+
+@pytest.fixture
+def demo(tmp_path):
+    demo = Run(shutil.copytree(DEMO_RUN.directory, tmp_path / "demo"))
+
+    def change(**training):
+        config = json.loads(demo.path("config.json").read_text())
+        config["settings"]["training"] |= training
+        demo.write_json("config.json", config)
+        return list_choices(demo)
+
+    return demo, change
+
+
+def test_what_was_chosen_by_validation_is_listed(demo):
+    run, change = demo
+    fitted = ["the temperature was fitted"]
+    plain = {"keep": "last", "early_stopping_patience": 0, "monitor": "val_loss",
+             "schedule": "constant"}  # fmt: skip
+    assert change(**plain) == fitted
+    assert change(**plain | {"keep": "best"}) == ["the epoch was chosen", *fitted]
+    assert change(**plain | {"keep": "best", "monitor": "loss"}) == fitted
+    assert change(**plain | {"schedule": "plateau"}) == ["the learning rate was lowered", *fitted]
+    assert change(**plain | {"schedule": "plateau", "monitor": "loss"}) == fitted
+    write_decision(run, Decision(Goal("youden"), 0.4, Band(0.3, 0.5)))
+    assert change(**plain) == [*fitted, "the threshold was chosen", "the band was chosen"]
+    write_decision(run, Decision(Goal("hand", 0.5), 0.5, Band(0.5, 0.5)))
+    assert change(**plain) == fitted
+    values = run.read_metrics()
+    del values["calibration"]
+    run.write_json("metrics.json", values)
+    assert change(**plain) == []
+
+
+def test_fewer_epochs_than_planned_are_of_a_hand_unless_patience_was_lost(demo):
+    run, change = demo
+    change(keep="last", early_stopping_patience=0, monitor="val_loss")
+    assert not was_ended_by_hand(run)
+    run.cut_history(30)
+    assert was_ended_by_hand(run)
+    assert "the end of training may have been chosen" in list_choices(run)
+    best = int(run.read_history()["val_loss"].argmin()) + 1
+    change(early_stopping_patience=30 - best)
+    assert not was_ended_by_hand(run)
+    change(early_stopping_patience=31 - best)
+    assert was_ended_by_hand(run)
+    run.write_json("status.json", {"state": "failed", "message": ""})
+    assert not was_ended_by_hand(run)
+    run.path("history.csv").unlink()
+    assert not was_ended_by_hand(run)

@@ -39,6 +39,26 @@ def test_the_preprocessing_lies_beside_the_model(tmp_path, capsys):
     assert said.err.startswith("Choosing images to compare on …")
 
 
+def test_preprocessing_of_another_model_is_not_overwritten(tmp_path, monkeypatch):
+    made = []
+
+    def export_run(run, format_name, target, on_progress):
+        made.append(format_name)
+        return make_export(format_name, target)
+
+    monkeypatch.setattr(export_commands, "export_run", export_run)
+    beside = tmp_path / "mine.preprocessing.json"
+    run_command("demo", "--format", "litert", "--out", tmp_path / "mine.tflite")
+    first = beside.read_bytes()
+    run_command("demo", "--format", "onnx", "--out", tmp_path / "mine.onnx")  # the same rules
+    assert (made, beside.read_bytes()) == (["litert", "onnx"], first)
+    beside.write_text("of another run")
+    with pytest.raises(ConfigError, match=r"already something at '.*mine.preprocessing.json'"):
+        run_command("demo", "--format", "keras", "--out", tmp_path / "mine.keras")
+    assert beside.read_text() == "of another run"
+    assert made == ["litert", "onnx"]  # nothing was made only to be thrown away
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [("weights", "demo_run.weights.h5"), ("saved-model", "demo_run-saved-model.zip")],

@@ -7,10 +7,14 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import types
 import venv
 import zipfile
+import zlib
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +23,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from polyp_core import exports, region
+from polyp_core import exports, region, study
+from polyp_core.checklists import fill_sheet, write_answer
 from polyp_core.decision import Band, Decision, Goal, write_decision
 from polyp_core.errors import AccessError, ConfigError, ModelError
 from polyp_core.exports import (
@@ -37,10 +42,13 @@ from polyp_core.exports import (
 from polyp_core.exports.bundle import list_requirements
 from polyp_core.exports.preprocessing import describe_preprocessing, write_preprocessing
 from polyp_core.model_import import import_run
+from polyp_core.origins import read_origin
 from polyp_core.phantom import draw_parameters, render_phantom
 from polyp_core.prediction import load_classifier
+from polyp_core.report import write_model_card, write_report
 from polyp_core.runs import Run
 from polyp_core.workspace import DEMO_RUN
+from tests.core.studies import finish_member, make_index, make_study
 
 PREDICT = Path(exports.__file__).with_name("predict.py")
 
@@ -193,6 +201,20 @@ def test_a_file_that_disagrees_is_not_kept(offset, is_kept, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_that_is_sure_hides_no_difference(tmp_path, monkeypatch):
+    """3e-5 is within 1e-4 of 1e-9, but no conversion takes one for the other."""
+    sample = give_sample(monkeypatch)
+    monkeypatch.setattr(
+        making, "choose_sample", lambda *_: replace(sample, probabilities=np.full(5, 3e-5))
+    )
+    said = {"probabilities": [1e-9] * 5, "runtime": "none"}
+    monkeypatch.setattr(making, "run_child", lambda *_: {"litert": said})
+    with pytest.raises(ModelError, match=r"by 3e-05 in probability and 1.1 in logit"):
+        export_run(DEMO_RUN, "litert", tmp_path / "demo.tflite")
+    said["probabilities"] = [3.0001e-5] * 5
+    assert export_run(DEMO_RUN, "litert", tmp_path / "demo.tflite").num_compared == 5
+
+
 def test_a_file_that_answers_for_fewer_images_is_not_kept(tmp_path, monkeypatch):
     give_sample(monkeypatch)
     answer = {"litert": {"probabilities": [0.5], "runtime": "none"}}
@@ -213,6 +235,22 @@ def test_nothing_is_overwritten_and_the_ending_tells_the_format(tmp_path):
         write_bundle(DEMO_RUN, tmp_path / "bundle.rar")
     with pytest.raises(ConfigError, match="Expected a new or an empty folder"):
         exports.export_all(DEMO_RUN, tmp_path)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_came_meanwhile_is_not_overwritten(has_links, tmp_path, monkeypatch):
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse_link, raising=False)
+    target = tmp_path / "demo.tflite"
+    making.write_new(target, "first")
+    with pytest.raises(ConfigError, match="already something at"):
+        making.write_new(target, "second")
+    assert target.read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.tflite"]
+
+
+def refuse_link(*_):
+    raise OSError("Operation not supported")
 
 
 def test_a_shared_demo_exports_what_starts_no_tensorflow(tmp_path, monkeypatch):
@@ -319,10 +357,26 @@ def test_predict_says_not_sure_and_what_it_cannot_read(tmp_path):
     rows, code, errors = run_predict(folder, paths)
     assert [row[:2] for row in rows] == [[str(path), "not sure"]]
     assert code == 1
-    assert [
-        line.split(":")[0] for line in errors.splitlines() if ".png:" in line or ".tif:" in line
+    complaints = [line for line in errors.splitlines() if line.startswith(str(tmp_path))]
+    assert [line.split(": ")[0] for line in complaints] == [str(bad) for bad in paths[:3]]
+
+
+def test_predict_passes_over_a_picture_that_is_too_large(tmp_path):
+    """Of which there is but the beginning; no more is read of it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 10_000, 8, 0, 0, 0, 0)
+    pixels = b"IDAT" + zlib.compress(b"")
+    chunks = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, pixels, b"IEND")
     ]
-    assert all(bad.name in errors for bad in paths[:3])
+    (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    (path,) = draw_screenshots(tmp_path / "images", 1)
+    folder = unpack_by_hand(DEMO_RUN, tmp_path / "unpacked")
+    rows, code, errors = run_predict(folder, [tmp_path / "large.png", path])
+    assert [row[0] for row in rows] == [str(path)]
+    assert code == 1
+    assert f"{tmp_path / 'large.png'}: has over 40 million pixels" in errors
+    assert "Traceback" not in errors
 
 
 def test_predict_needs_numpy_pillow_and_the_runtime_alone():
@@ -374,6 +428,8 @@ def test_what_only_its_own_computer_needs_and_what_names_people_stays_behind(tmp
     values |= {"folder": "/home/smith/patients/clinic", "imported": {"folder": "/home/jones"}}
     values["settings"]["model"]["backbone_weights"] = "/home/smith/weights.h5"
     run.write_json("config.json", values)
+    values["settings"]["data"]["group_pattern"] = "(jones|patient-0)"
+    run.write_json("config.json", values)
     run.write_notes("Second try", "Jane Doe is the one with the shadow")
     run.path("worker.log").write_text("/home/smith")
     run.path("batch.png").write_bytes(b"a picture")
@@ -381,10 +437,11 @@ def test_what_only_its_own_computer_needs_and_what_names_people_stays_behind(tmp
     run.write_json("status.json", status)
     shared = sharing.write_shared_run(run, tmp_path / "shared")
     everything = b"".join(file.read_bytes() for file in sorted(shared.directory.rglob("*.*")))
-    for name in (b"Jane Doe", b"smith", b"jones", b"ward-3", b"patient-0", b"a picture"):
+    for name in (b"Jane Doe", b"smith", b"jones", b"ward-3", b"patient-0", b"a picture", b"clinic"):
         assert name not in everything, name
     assert shared.read_notes() == {"title": "Second try", "note": ""}
-    assert shared.read_config().data.folder == "clinic"
+    assert shared.read_config().data.folder == "images"
+    assert read_origin(shared).has_own_backbone_weights
     assert shared.read_status()["state"] == "finished"
     assert shared.read_status()["elapsed_s"] == 1989.5
 
@@ -397,6 +454,84 @@ def test_unknown_patients_stay_unknown(tmp_path):
     shared = sharing.write_shared_run(run, tmp_path / "shared")
     assert not shared.read_index().has_groups
     assert set(shared.read_predictions()["group"]) == {""}
+    assert not read_origin(shared).are_patients_known
+
+
+def test_files_that_stand_for_their_patient_still_do_so(tmp_path):
+    run = copy_demo_run(tmp_path)
+    for name in ("index.csv", "predictions.csv"):
+        table = pd.read_csv(run.path(name))
+        table.assign(group=table["path"]).to_csv(run.path(name), index=False)
+    shared = sharing.write_shared_run(run, tmp_path / "shared")
+    for table in (shared.read_index().images, shared.read_predictions()):
+        assert (table["group"] == table["path"]).all()
+    assert not read_origin(shared).are_patients_known
+
+
+def test_the_demo_model_says_that_its_images_are_synthetic_wherever_it_goes(tmp_path):
+    shared = sharing.write_shared_run(DEMO_RUN, tmp_path / "demo_run")
+    expected = replace(read_origin(DEMO_RUN), is_shared=True)
+    assert read_origin(shared) == expected
+    assert read_origin(shared).is_synthetic
+    again = sharing.write_shared_run(shared, tmp_path / "again")
+    assert read_origin(again) == expected
+    for text in (write_model_card(shared), write_report(shared)):
+        assert "ynthetic" in text
+
+
+def make_studied(monkeypatch, folder: Path) -> study.Study:
+    """A finished study whose folder, pattern and patients are called after people."""
+    data_dir = folder / "Meyer_Hans_1950"
+    given = make_study(
+        monkeypatch, folder / "studies", make_index(data_dir),
+        "data.group_pattern=(Schulz|p[0-9])", "training.keep=last", num_seeds=2, name="folds",
+    )  # fmt: skip
+    for number, member in enumerate(given.members):
+        index = given.read_index().images
+        guesses = {row.path: 0.3 + 0.4 * row.label + 0.01 * number for row in index.itertuples()}
+        finish_member(given, member, guesses)
+        member.run.write_json("environment.json", {"python": "3.12.1"})
+    summary = study.summarise(given)
+    assert summary is not None
+    metrics, predictions = summary
+    given.files.write_json("metrics.json", metrics)
+    ensemble, plan = given.ensemble, given.read_plan()
+    ensemble.directory.mkdir()
+    kept = {key: plan[key] for key in ("settings", "class_names", "folder")}
+    ensemble.write_json("config.json", {"task": "train", **kept})
+    ensemble.write_table("index.csv", index.drop(columns="fold").assign(split="train"))
+    ensemble.write_table("predictions.csv", predictions)
+    ensemble.write_json("metrics.json", metrics)
+    ensemble.write_json("status.json", {"state": "finished", "message": "Finished"})
+    write_answer(ensemble, "claim", "44", "Nobody.")
+    return given
+
+
+@pytest.mark.parametrize("member", ["", "fold-1-seed-0"])
+def test_what_is_of_a_study_says_so_wherever_it_goes(member, monkeypatch, tmp_path):
+    given = make_studied(monkeypatch, tmp_path)
+    run = Run(given.directory / "members" / member) if member else given.ensemble
+    shared = sharing.write_shared_run(run, tmp_path / "shared" / run.name)
+    before, after = read_origin(run).study, read_origin(shared).study
+    assert before is not None
+    assert after is not None
+    assert (after.name, after.member, after.caution) == ("folds", member, before.caution)
+    assert after.caution.startswith("Each member's temperature was fitted on the images")
+    for name in ("num_folds", "seeds", "shares"):
+        assert after.plan[name] == before.plan[name]
+    assert shared.read_environment() == {"python": "3.12.1"}
+    texts = [file.read_bytes() for file in shared.directory.rglob("*.*")]
+    for name in (b"Meyer", b"Schulz", b"p1_0", str(tmp_path).encode()):
+        assert not [text for text in texts if name in text], name
+    answers = {item.number: item for item in fill_sheet(shared, "claim")}
+    expected = {item.number: item for item in fill_sheet(run, "claim")}
+    assert (answers["44"].origin == "person") == (not member)
+    for number in ("19", "20", "27", "32", "42"):
+        assert answers[number].answer == expected[number].answer, number
+    for text in (write_report(shared), write_model_card(shared)):
+        assert "folds" in text
+        assert "% were kept for validation" not in text
+        assert "Meyer" not in text
 
 
 def test_the_shared_run_predicts_as_the_run_does(tmp_path):
@@ -424,14 +559,15 @@ def unpacked(bundle) -> Path:
     return folder
 
 
-def test_each_format_is_proved_on_the_validation_images(bundle, finished_run):
+def test_each_format_is_proved_on_the_images_of_the_run(bundle, finished_run):
     own = (finished_run.read_index().images["split"] == "validation").sum()
     made = {export.format: export for export in bundle.exports}
     assert list(made)[0] == "litert"
     assert {*made} == {name for name, form in FORMATS.items() if is_available(form)}
     for export in made.values():
         assert export.largest_difference <= 1e-5
-        assert (export.num_compared, export.compared_on) == (own, "validation images")
+        assert export.num_compared >= own + 10
+        assert export.compared_on.startswith(f"images ({own} for validation, 10 for training")
     assert made["keras"].runtime.startswith("Keras ")
     assert made["saved-model"].runtime == f"TensorFlow {version('tensorflow')}"
 
@@ -548,6 +684,7 @@ def test_the_run_that_ships_is_a_bundle_that_says_it_cannot_be_brought_in(tmp_pa
         rows = list(csv.DictReader(io.StringIO(archive.read("run/index.csv").decode())))
     assert names[0] == "README.txt"
     assert "cannot be brought into another installation" in readme
+    assert "10 synthetic images of the app" in " ".join(readme.split())
     assert "region.py finds it here by the same rule" in " ".join(readme.split())
     assert len(rows) == len(DEMO_RUN.read_index().images)
 
@@ -555,24 +692,75 @@ def test_the_run_that_ships_is_a_bundle_that_says_it_cannot_be_brought_in(tmp_pa
 # --- what is compared on
 
 
-def test_validation_images_are_compared_on_if_they_are_the_same_files(finished_run, tmp_path):
-    classifier = load_classifier(finished_run)
-    whole = images.choose_sample(finished_run, classifier)
-    index = finished_run.read_index()
-    paths = [index.folder / path for path in index.select("validation")["path"]]
-    assert whole.origin == "validation images"
-    np.testing.assert_allclose(
-        whole.probabilities, [classifier.classify(path).probability for path in paths]
-    )
-    copy = Run(tmp_path / "copy")
-    shutil.copytree(finished_run.directory, copy.directory)
-    shutil.copytree(index.folder, tmp_path / "data")
-    values = json.loads(copy.path("config.json").read_text()) | {"folder": str(tmp_path / "data")}
+def give_classifier(run: Run, answer):
+    """What answers a picture by its mean grey level, from 0 to 1."""
+    predictor = types.SimpleNamespace(predict=lambda image: (answer(image.mean() / 255), None))
+    return types.SimpleNamespace(config=run.read_config(), predictor=predictor)
+
+
+def copy_with_data(run: Run, where: Path) -> tuple[Run, Path]:
+    """A run and its images, which may be changed."""
+    copy, data_dir = Run(where / "copy"), where / "data"
+    shutil.copytree(run.directory, copy.directory)
+    shutil.copytree(run.read_index().folder, data_dir)
+    values = json.loads(copy.path("config.json").read_text()) | {"folder": str(data_dir)}
     copy.write_json("config.json", values)
-    changed, gone = (tmp_path / "data" / path.relative_to(index.folder) for path in paths[:2])
-    changed.write_bytes(paths[2].read_bytes())
-    gone.unlink()
+    return copy, data_dir
+
+
+def write_splits(run: Run, *splits: str) -> None:
+    """Let the first image be of the first split, and so on; the others of the last."""
+    table = pd.read_csv(run.path("index.csv"))
+    rest = len(table) - len(splits)
+    table.assign(split=[*splits, *[splits[-1]] * rest]).to_csv(run.path("index.csv"), index=False)
+
+
+def test_validation_images_are_compared_on_if_they_are_the_same_files(finished_run, tmp_path):
+    copy, data_dir = copy_with_data(finished_run, tmp_path)
+    write_splits(copy, "validation")
+    classifier = give_classifier(copy, lambda grey: grey)
+    whole = images.choose_sample(copy, classifier)
+    assert whole.origin == "validation images"
+    paths = [data_dir / path for path in copy.read_index().images["path"]]
+    expected = [np.asarray(Image.open(path).resize((32, 32), 2)).mean() / 255 for path in paths]
+    np.testing.assert_allclose(whole.probabilities, expected)
+    paths[0].write_bytes(paths[2].read_bytes())
+    paths[1].unlink()
     np.testing.assert_array_equal(images.choose_sample(copy, classifier).pixels, whole.pixels[2:])
+
+
+def test_a_handful_of_images_is_filled_up_with_others_of_the_run(finished_run, tmp_path):
+    copy, _ = copy_with_data(finished_run, tmp_path)
+    write_splits(copy, "validation", "validation", "test", "train")
+    sample = images.choose_sample(copy, give_classifier(copy, lambda grey: grey))
+    assert sample.origin == "images (2 for validation, 1 for testing, 10 for training)"
+    assert len(sample.pixels) == len(sample.probabilities) == 13
+
+
+def test_an_ensemble_of_folds_is_compared_on_its_own_images(finished_run, tmp_path):
+    """It has no validation images: some of its members were trained on each image."""
+    copy, _ = copy_with_data(finished_run, tmp_path)
+    write_splits(copy, "train")
+    sample = images.choose_sample(copy, give_classifier(copy, lambda grey: grey))
+    assert (sample.origin, len(sample.pixels)) == ("training images", 20)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_alike"),
+    [
+        (lambda grey: 0.5, True),  # a constant
+        (lambda grey: 1e-9 * grey, True),  # so sure that float32 tells nothing apart
+        (lambda grey: min(9e-3, 1e-5 * np.exp(80 * (grey - 0.2))), False),  # sure, but not alike
+        (lambda grey: grey, False),
+    ],
+)
+def test_a_model_that_answers_all_alike_is_told_apart(answer, is_alike, finished_run, tmp_path):
+    copy, _ = copy_with_data(finished_run, tmp_path)
+    write_splits(copy, "validation")
+    sample = images.choose_sample(copy, give_classifier(copy, answer))
+    assert sample.origin.endswith("answers nearly alike, so that this proves little") == is_alike
+    assert ("synthetic" in sample.origin) == is_alike
+    assert len(sample.pixels) == (30 if is_alike else 20)
 
 
 def test_images_that_may_not_be_read_here_are_not_compared_on(finished_run, tmp_path, monkeypatch):

@@ -33,7 +33,6 @@ from polyp_core.report.axes import (
     find_ticks,
     make_axis,
     make_count_axis,
-    make_share_axis,
     write_number,
 )
 from polyp_core.report.charts import Line, Points, draw_chart
@@ -609,15 +608,6 @@ def test_a_line_lies_where_its_numbers_are_and_is_broken_where_one_is_missing():
 
     # The plot is 100 px wide from 58 on, and 100 px high down to 112.
     assert lines == ["58.0,112.0 158.0,12.0", "98.0,62.0 78.0,62.0"]
-
-
-def test_labels_of_lines_that_end_together_do_not_cover_each_other():
-    share = make_share_axis("y")
-    marks = [Line(x=[0, 1], y=[0.5, 0.5], label=name) for name in ("a", "b", "c")]
-    drawing = draw_chart(share, share, marks, "A chart")
-    places = [float(y) for y in re.findall(r'y="([\d.]+)" fill="#0072B2"', drawing)]
-
-    assert np.diff(places).min() >= 12
 
 
 def test_texts_and_descriptions_of_a_chart_are_escaped():

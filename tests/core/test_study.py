@@ -185,6 +185,21 @@ def test_an_epoch_chosen_on_the_judged_images_is_said(tmp_path, monkeypatch, ind
     )
     assert read_caution("b", "training.keep=best") == expected
     assert read_caution("c", last, "training.early_stopping_patience=3") == expected
+    plateau = ("training.schedule=plateau", "training.early_stopping_patience=0")
+    assert "learning rate was lowered by" in read_caution("d", last, *plateau)
+    of_training = ("training.keep=best", "training.monitor=loss")
+    assert "temperature was fitted" in read_caution("e", *plateau, *of_training)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"image": 5}', '{"image": {}, "threshold": 0.5}'])
+def test_damaged_numbers_of_a_finished_member_are_named(tmp_path, monkeypatch, index, content):
+    study = make_study(monkeypatch, tmp_path / "studies", index)
+    finish_member(study, study.members[0], give(index, *[0.5] * 6))
+    study.members[0].run.path("metrics.json").write_text(content)
+
+    with pytest.raises(RunError, match="numbers of 'fold-1-seed-0', .* missing or damaged"):
+        summarise(study)
+    assert study.read_members()["accuracy"].isna().all()
 
 
 def test_members_are_a_table_before_and_after_they_are_trained(study, index):

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.e2e
 
 
 def click(page, name: str) -> None:
+    wait_for_rest(page)  # cards that still grow move their buttons
     page.get_by_role("button", name=name).click()
     wait_for_rest(page)
 

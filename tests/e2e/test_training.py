@@ -53,6 +53,7 @@ def test_a_number_beyond_its_bounds_reaches_the_server_and_leaves_with_the_prese
     open_page(page, server, "train")
     epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
     train = page.get_by_role("button", name="Train", exact=True)
+    expect(epochs).not_to_have_value("")
     usual = epochs.input_value()
     epochs.fill("20000")
     epochs.press("Enter")

@@ -99,6 +99,16 @@ def test_a_difference_is_said_with_one_digit(tmp_path):
     )
 
 
+def test_a_bundle_that_was_made_before_an_answer_is_not_offered_again(run, monkeypatch):
+    pretend_export(monkeypatch)
+    made = prepare_model(run, "bundle", "own", print)
+    write_answer(run, "claim", "3", "New.")
+    assert prepare_model(run, "bundle", "own", print).key != made.key
+    made = prepare_model(run, "litert", "own", print)
+    write_answer(run, "claim", "3", "Newer.")
+    assert prepare_model(run, "litert", "own", print).key == made.key  # it holds no answers
+
+
 def test_the_page_has_the_box_and_opens_it_when_asked(run):
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.query_params["run"] = run.name
@@ -173,7 +183,6 @@ def test_an_answer_is_kept_when_it_is_written_and_counted(run):
 def test_an_answer_that_cannot_be_kept_stays_in_the_field(run):
     app = open_sheet()
     run.path("checklists.json").mkdir()
-    (run.path("checklists.damaged.json") / "x").mkdir(parents=True)
     next(area for area in app.text_area if area.label == "Answer to item 3").set_value("Mine").run()
     assert not app.exception
     assert "cannot be written" in app.error[0].value
@@ -213,14 +222,17 @@ def test_what_people_and_files_say_is_shown_literally(run, monkeypatch):
     assert "\u202e" not in texts
 
 
+OFFERS = ("share format", "share bundle", "share prepare")
+
+
 def test_on_a_demo_sheets_are_read_and_what_is_off_says_so(run, monkeypatch):
     monkeypatch.setenv("POLYP_DEMO", "1")
     app = open_sheet()
     texts = read_texts(app)
     assert app.text_area == []
     assert "Answering is off on this shared demo" in texts
-    assert "in formats that take TensorFlow is off on this shared demo" in texts
-    assert app.selectbox(key="share format").options == ["LiteRT (TensorFlow Lite) (.tflite)"]
+    assert "Taking the model away is off on this shared demo" in texts
+    assert not [one.key for one in (*app.selectbox, *app.button) if one.key in OFFERS]
     assert "What is the medical background" in texts
     assert "Report" in read_downloads(app)
 
