@@ -96,18 +96,18 @@ def say_split(index: Index) -> str:
     if not index.has_groups:
         return (
             f"{_DOUBTED} **No patients are named**, so each image counts as one of its own: "
-            f"{num_train} to learn from, {num_held} others to test on."
+            f"{num_train} to learn from, {num_held} others to validate on."
         )
     learned, held = set(images["group"][is_train]), set(images["group"][~is_train])
     both = len(learned & held)
     if both:
         patients = words.say_number(both, "patient stands", "patients stand")
         return (
-            f"{_DOUBTED} **{patients} on both sides** of the split: a test on them would flatter."
+            f"{_DOUBTED} **{patients} on both sides** of the split: numbers on them would flatter."
         )
     return (
         f"{_SHOWN} **The split keeps every patient on one side:** {len(learned)} to learn from "
-        f"({num_train} images), {len(held)} others to test on ({num_held} images)."
+        f"({num_train} images), {len(held)} others to validate on ({num_held} images)."
     )
 
 

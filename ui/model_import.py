@@ -18,9 +18,10 @@ def show_import() -> None:
         return
     with st.popover("Bring a model from another computer", icon=":material/move_to_inbox:"):
         st.caption(
-            "Pack the run's folder there as a zip (it lies in `workspace/runs`) and drop it here. "
-            "Only its settings and numbers are taken: the network is built anew here, so a file "
-            "from a stranger cannot run anything. Its images stay where they are."
+            "Drop the bundle that was made there (on the results page, under *Share*), or a zip of "
+            "the run's folder (it lies in `workspace/runs`). Only its settings and numbers are "
+            "taken: the network is built anew here, so a file from a stranger cannot run anything. "
+            "Its images stay where they are."
         )
         st.caption(
             f"A zip may have {st.get_option('server.maxUploadSize')} MB. Needed are `config.json`, "
@@ -30,7 +31,9 @@ def show_import() -> None:
             "larger file comes in with `python -m polyp_core import FILE`."
         )
         number = st.session_state.setdefault(_ROUND, 0)
-        file = st.file_uploader("A zip of a run's folder", type="zip", key=f"{_FILE} {number}")
+        file = st.file_uploader(
+            "A bundle, or a zip of a run's folder", type="zip", key=f"{_FILE} {number}"
+        )
         if file is None:
             return
         runs_dir = get_runs_dir()

@@ -69,7 +69,7 @@ def _describe(subject: Subject, result: Result, classifier: Classifier) -> list[
     return [
         *subject,
         "" if result.is_refused else result.class_name,
-        round(result.probability, 4),
+        None if result.is_refused else round(result.probability, 4),  # it would mean nothing
         "yes" if result.is_sure and not result.is_refused else "no",
         familiar,
         reason,

@@ -35,13 +35,18 @@ def say_performance(facts: Facts) -> str:
 
 
 def say_other_level(facts: Facts) -> str:
-    """The same by image, where patients are what is quoted."""
+    """Where the same stands by image, where patients are what is quoted."""
     if facts.level is None or facts.level[1] == "images" or facts.metrics is None:
         return ""
     images = facts.metrics["image"]
     if facts.level[0]["accuracy"]["n"] == images["accuracy"]["n"]:  # one of each: the same again
         return ""
-    return f"Counted by image instead: {_say_level(images, 'images')}"
+    accuracy = images["accuracy"]
+    num_right = round(accuracy["value"] * accuracy["n"])
+    return (
+        f"Counted by image instead: {num_right} of {accuracy['n']} images right; every number, "
+        "with intervals of whole patients, stands in the report."
+    )
 
 
 def say_measures(facts: Facts) -> str:

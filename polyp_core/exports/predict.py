@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
+NOTE = "whether a picture is like the training images is not looked at here. Not a medical device."
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 40_000_000
 Image.MAX_IMAGE_PIXELS = None  # ours is lower
@@ -63,10 +64,14 @@ def place_sides(low: int, high: int, length: int) -> tuple[int, int]:
 
 
 def main() -> int:
+    if len(sys.argv) < 2:
+        print("usage: python predict.py IMAGE ...", file=sys.stderr)
+        return 2
     rules = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
     size, channels = rules["input"]["size_px"], rules["input"]["channels"]
     run = Interpreter(str(HERE / "model.tflite")).get_signature_runner()
     num_failed = 0
+    print(f"probability of {rules['class_names'][1]}; {NOTE}", file=sys.stderr)
     for path in sys.argv[1:]:
         try:
             picture = read_picture(path)

@@ -139,7 +139,7 @@ def _say_import(has_weights: bool) -> str:
     if has_weights:
         return _wrap(
             "To go on in another installation of the app, bring this zip in as it is: on its "
-            "training page, or with `python -m polyp_core import FILE`."
+            "predict page, or with `python -m polyp_core import FILE`."
         )
     return _wrap(
         "This run has no Keras weights (it is the ensemble of a study, or the model that ships "

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from polyp_core.access import check_file
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.decision import (
@@ -19,7 +20,7 @@ from polyp_core.decision import (
     read_worth,
     was_ended_by_hand,
 )
-from polyp_core.errors import ImageError, PolypError
+from polyp_core.errors import AccessError, ImageError, PolypError
 from polyp_core.evaluation_jobs import find_checks, list_evaluations
 from polyp_core.evidence import Level, describe_predictions, split_levels
 from polyp_core.evidence.slices import join_index
@@ -223,11 +224,11 @@ class RunFacts:
         if self.index is None:
             return None
         try:
-            data = read_file(self.index.folder / path, path)
+            data = read_file(check_file(self.index.folder / path), path)
             if hashlib.sha256(data).hexdigest() != sha256:
                 return None
             return decode_picture(data, path, frame)
-        except (ImageError, MemoryError):
+        except (ImageError, AccessError, MemoryError):
             return None
 
     @cached_property
@@ -256,9 +257,10 @@ def name_unit(level: str, number: int = 2) -> str:
 
 
 def _is_file(path: Path) -> bool:
+    """Whether it is there and may be read; on a shared demo not even the first is told."""
     try:
-        return path.is_file()
-    except (OSError, ValueError):
+        return check_file(path).is_file()
+    except (AccessError, OSError, ValueError):
         return False
 
 

@@ -154,7 +154,7 @@ def test_the_table_has_a_row_a_picture_whatever_became_of_it():
         ["a.png", 0, "Ada", "calcified", 0.9123, "yes", "yes", "", ""],
         ["film", 2, "", "calcified", 0.5, "no", "unknown",
          "From 35 % to 65 % this model is to give no answer.", ""],
-        ["b.png", 0, "", "", 0.2, "no", "no", "it is in colour; it is smoother than they are", ""],
+        ["b.png", 0, "", "", -1, "no", "no", "it is in colour; it is smoother than they are", ""],
         ["c.png", 0, "", "", -1, "", "", "", "'c.png' is not an image."],
     ]  # fmt: skip
 

@@ -202,6 +202,18 @@ def test_images_that_are_gone_are_said_in_every_place_of_a_picture(demo_page):
     assert not demo_page.select("img")
 
 
+@pytest.mark.parametrize("variable", ["POLYP_DEMO", "POLYP_DATA_ROOTS"])
+def test_pictures_that_may_not_be_shown_are_not(finished_run, tmp_path, monkeypatch, variable):
+    """Those of the run lie outside of what a shared demo, or a server with roots, may read."""
+    (tmp_path / "root").mkdir()
+    monkeypatch.setenv(variable, "1" if variable == "POLYP_DEMO" else str(tmp_path / "root"))
+    text = write_report(finished_run)
+    assert "data:image/png" not in text
+    assert "data:image/jpeg" not in text
+    monkeypatch.delenv(variable)
+    assert "data:image/" in write_report(finished_run)
+
+
 def test_what_was_not_tested_is_said(demo_page):
     assert "Not tested" in demo_page.texts["robustness"]
     assert "no test images" in demo_page.texts["performance"]

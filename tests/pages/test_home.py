@@ -72,7 +72,7 @@ def test_the_check_says_what_the_split_keeps_apart(open_page, demo_data):
     assert len(learned) + len(held) == 8
     assert (
         f"{SHOWN} **The split keeps every patient on one side:** {len(learned)} to learn "
-        f"from ({sides['train'].sum()} images), {len(held)} others to test on "
+        f"from ({sides['train'].sum()} images), {len(held)} others to validate on "
         f"({sides['validation'].sum()} images)."
     ) in say(app)
     assert "34 images compared with one another. Train with care" in say(app)
@@ -96,7 +96,7 @@ def test_without_patients_each_image_counts_as_its_own(tmp_path):
     num_train = len(index.select("train"))
     assert say_split(index) == (
         f"{DOUBTED} **No patients are named**, so each image counts as one of its "
-        f"own: {num_train} to learn from, {8 - num_train} others to test on."
+        f"own: {num_train} to learn from, {8 - num_train} others to validate on."
     )
 
 
