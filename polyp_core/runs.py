@@ -9,6 +9,7 @@ worker.log                      the worker's stdout and stderr
 lock                            held while the worker lives: the only proof of life
 stop  finish                    written by whoever wants the worker to stop, or to end training
                                 now and make a model of the best epoch so far
+shared.json                     of a run that was given away or brought in: where it comes from
 checklists.json                 what people answer to reporting checklists (of a study's ensemble:
                                 in the study's folder)
 notes.json  decision.json       title and note, and threshold and band, written by whoever reads the

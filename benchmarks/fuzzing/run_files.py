@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.fuzzing.mutation import mutate_bytes, mutate_json, mutate_table
+from polyp_core.checklists.answers import read_answers
 from polyp_core.config import RunConfig
 from polyp_core.decision import Band, Decision, Goal, read_decision, read_worth, write_decision
 from polyp_core.errors import PolypError, RunError
@@ -20,6 +21,7 @@ from polyp_core.familiarity import Verdict, read_familiarity
 from polyp_core.foreign_files import TEXT_FILES, translate_files
 from polyp_core.history import count_unbroken
 from polyp_core.images import Picture, fit_image
+from polyp_core.origins import read_origin
 from polyp_core.prediction import load_classifier
 from polyp_core.reviews import change_review, read_reviews, tabulate_reviews
 from polyp_core.runs import Run, open_run
@@ -27,6 +29,7 @@ from polyp_core.summaries import list_summaries, summarise_run
 from polyp_core.workspace import DEMO_RUN
 
 _NUM_ROWS = 12
+_ANSWERS = {"answers": {"claim": {"2": "Yes.", "44": "No."}, "tripod": {"18a": "Nobody."}}}
 _TABLES = ("index.csv", "predictions.csv", "history.csv")
 _WHOLE = ("config.json", "environment.json", "metrics.json", "serving.json", "status.json")
 
@@ -45,6 +48,8 @@ def make_run(directory: Path) -> Run:
     run.write_json("milestones.json", {"10": run.read_metrics() or {}})
     run.write_json("checks.json", {"checks": []})
     run.write_notes("A title", "A note")
+    run.write_json("shared.json", _make_origin())
+    run.write_json("checklists.json", _ANSWERS)
     write_decision(run, Decision(Goal("sensitivity", 0.95), 0.4, Band(0.3, 0.6), 0.05, "patient"))
     change_review(directory, ("calcified/patient-002_1.png", 0), is_label_wrong=True, note="why")
     return run
@@ -65,11 +70,21 @@ def make_run_seeds() -> list[bytes]:
         "checks.json": {"checks": []},
         "decision.json": {"model": model, **decision.to_dict()},
         "reviews.json": {"reviews": [review, review]},
+        "shared.json": _make_origin(),
+        "checklists.json": _ANSWERS,
     }
     seeds += [f"{name}\n{json.dumps(values)}".encode() for name, values in made.items()]
     seeds.append(b"rates.csv\nrate,loss,smooth\n0.001,0.7,0.7\n0.01,0.6,0.65\n")
     seeds.append(b"features.npy\n" + _pack_features())
     return seeds
+
+
+def _make_origin() -> dict[str, Any]:
+    """What is told of a run that was given away: here the ensemble of a study."""
+    facts = dict.fromkeys(("synthetic", "patients_known", "own_backbone_weights"), True)
+    plan = {"num_folds": 5, "seeds": [0, 1], "shares": [0.5, 1.0]}
+    study = {"name": "A study", "plan": plan, "caution": "Too good.", "member": "ensemble"}
+    return {**facts, "demo": False, "study": study}
 
 
 def _cut_table(name: str) -> bytes:
@@ -136,7 +151,9 @@ def open_bundle(scratch: Path) -> Callable[[bytes], None]:
         json.dumps([plan, shown], ensure_ascii=False).encode()
         # What was written is what would be taken over if it came from elsewhere again.
         texts = {name: text.encode() for name, text in foreign.texts.items()}
-        assert translate_files(whole | texts).texts["index.csv"] == foreign.texts["index.csv"]
+        again = translate_files(whole | texts).texts
+        for same in {"index.csv", "shared.json", "checklists.json"} & {*texts}:
+            assert again[same] == foreign.texts[same], same
 
     return check
 
@@ -162,6 +179,10 @@ def _list_readers(run: Run) -> dict[str, list[Callable[[], object]]]:
     def summarise() -> object:
         return list_summaries(run.directory.parent), summarise_run(run)
 
+    def trace() -> object:
+        study = read_origin(run).study
+        return study and (study.num_members, study.has_folds, study.place)
+
     def decide() -> object:
         return read_decision(run).goal.say(), read_worth(run)
 
@@ -178,6 +199,8 @@ def _list_readers(run: Run) -> dict[str, list[Callable[[], object]]]:
         "checks.json": [run.read_checks],
         "notes.json": [run.read_notes, summarise],
         "decision.json": [decide],
+        "shared.json": [trace],
+        "checklists.json": [lambda: read_answers(run.directory, {("claim", "2")})],
         "reviews.json": [tabulate],
         "history.csv": [lambda: count_unbroken(run.read_history()), summarise],
         "predictions.csv": [tabulate, decide],

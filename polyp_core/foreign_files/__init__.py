@@ -14,7 +14,8 @@ from typing import Any
 from polyp_core.config import RunConfig
 from polyp_core.config.patterns import check_given_pattern
 from polyp_core.errors import ConfigError
-from polyp_core.foreign_files.objects import MAX_TEXT, read_object, refuse
+from polyp_core.foreign_files.claims import read_answers_file, read_origin_file
+from polyp_core.foreign_files.objects import clean_text, read_object, refuse
 from polyp_core.foreign_files.tables import (
     read_history,
     read_index,
@@ -36,6 +37,8 @@ TEXT_FILES = {
     "environment.json": 64 * 1024,
     "notes.json": 256 * 1024,
     "status.json": 256 * 1024,
+    "shared.json": 256 * 1024,
+    "checklists.json": 4 * 1024 * 1024,
     "milestones.json": 1024 * 1024,
     "history.csv": 4 * 1024 * 1024,
     "index.csv": 16 * 1024 * 1024,
@@ -157,6 +160,11 @@ def translate_files(files: Mapping[str, bytes]) -> ForeignRun:
     }
     if predictions := read_predictions(files.get("predictions.csv", b""), index):
         texts["predictions.csv"] = predictions
+    if "shared.json" in objects:
+        origin = read_origin_file(objects["shared.json"], index.text)
+        texts["shared.json"] = _write_object(origin)
+    if answers := read_answers_file(objects.get("checklists.json", {})):
+        texts["checklists.json"] = _write_object(answers)
     serving = objects["serving.json"]
 
     def take_if_bound(name: str) -> dict[str, Any] | None:
@@ -173,8 +181,8 @@ def translate_files(files: Mapping[str, bytes]) -> ForeignRun:
         decision=take_if_bound("decision.json"),
         familiarity=take_if_bound("familiarity.json"),
         milestones=objects.get("milestones.json", {}),
-        title=_clean_text(notes.get("title")),
-        note=_clean_text(notes.get("note"), is_long=True),
+        title=clean_text(notes.get("title")),
+        note=clean_text(notes.get("note"), is_long=True),
     )
 
 
@@ -213,13 +221,13 @@ def _read_serving(values: Mapping[str, Any]) -> dict[str, float]:
 
 def _read_environment(values: Mapping[str, Any]) -> dict[str, Any]:
     """Versions and devices, as they are shown."""
-    found: dict[str, Any] = {name: _clean_text(values.get(name)) for name in _ENVIRONMENT_TEXTS}
+    found: dict[str, Any] = {name: clean_text(values.get(name)) for name in _ENVIRONMENT_TEXTS}
     packages, devices = values.get("packages"), values.get("devices")
     if isinstance(packages, dict):
         pairs = list(packages.items())[:50]
-        found["packages"] = {_clean_text(name): _clean_text(version) for name, version in pairs}
+        found["packages"] = {clean_text(name): clean_text(version) for name, version in pairs}
     if isinstance(devices, list):
-        found["devices"] = [_clean_text(device) for device in devices[:20]]
+        found["devices"] = [clean_text(device) for device in devices[:20]]
     for name in ("processors", "threads"):
         if type(values.get(name)) is int:
             found[name] = values[name]
@@ -238,15 +246,6 @@ def _read_status(values: Mapping[str, Any]) -> dict[str, Any]:
 def _clean_name(text: str) -> str:
     """A text as a name on one line, with nothing that a path or a page could take for more."""
     return re.sub(r"[^\w.-]+", "_", text[:80]).strip("._-") or "images"
-
-
-def _clean_text(value: object, *, is_long: bool = False) -> str:
-    """A text that can be shown; lines stay lines in a long one."""
-    if not isinstance(value, str):
-        return ""
-    lines = value[: 10 * MAX_TEXT if is_long else 200].splitlines()
-    shown = ["".join(mark for mark in line if mark.isprintable()) for line in lines]
-    return ("\n" if is_long else " ").join(shown)
 
 
 def _write_object(values: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The JSON files of a run from elsewhere, and the sentence with which a file is refused."""
+"""The JSON files of a run from elsewhere and their texts, and the sentence that refuses a file."""
 
 import json
 import re
@@ -46,6 +46,15 @@ def _is_plain(value: object, levels: int) -> bool:
         # JSON can spell half a character, which cannot be written to a file.
         return len(value) <= 10 * MAX_TEXT and not _HALF_CHARACTER.search(value)
     return not isinstance(value, int | float) or abs(value) < 1e300
+
+
+def clean_text(value: object, *, is_long: bool = False) -> str:
+    """A text that can be shown; lines stay lines in a long one."""
+    if not isinstance(value, str):
+        return ""
+    lines = value[: 10 * MAX_TEXT if is_long else 200].splitlines()
+    shown = ["".join(mark for mark in line if mark.isprintable()) for line in lines]
+    return ("\n" if is_long else " ").join(shown)
 
 
 def refuse(name: str, what: str, expected: str) -> RunError:

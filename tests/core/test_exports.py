@@ -640,6 +640,7 @@ def test_the_bundle_comes_into_another_installation(bundle, finished_run, tmp_pa
         expected = theirs.classify(index.folder / path).probability
         assert mine.classify(index.folder / path).probability == pytest.approx(expected, abs=1e-5)
     assert there.read_metrics() == finished_run.read_metrics()
+    assert read_origin(there) == replace(read_origin(finished_run), is_shared=True)
     assert (there.read_index().images["sha256"] == index.images["sha256"]).all()
 
 

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from polyp_core import checklists, origins
 from polyp_core.archives import Member
+from polyp_core.checklists.answers import read_answers
 from polyp_core.errors import RunError
-from polyp_core.foreign_files import TEXT_FILES, read_config_file, read_object, translate_files
+from polyp_core.foreign_files import (
+    TEXT_FILES,
+    claims,
+    read_config_file,
+    read_object,
+    translate_files,
+)
 from polyp_core.foreign_files.members import list_folder, read_member, select_run
 from polyp_core.foreign_files.tables import read_index
 from polyp_core.runs import Run
@@ -208,6 +216,171 @@ def test_notes_lose_what_cannot_be_seen(files):
     assert (foreign.title, foreign.note) == ("AB C", "one\ntwo")
     foreign = translate_files({**files, "notes.json": b'{"title": 7}'})
     assert (foreign.title, foreign.note) == ("", "")
+
+
+def make_told():
+    """What stands in the shared.json of a study's member that began from weights of its own."""
+    return {
+        "synthetic": True, "demo": False, "patients_known": True, "own_backbone_weights": True,
+        "study": {
+            "name": "My study",
+            "plan": {
+                "num_folds": 5, "seeds": [7, 8], "shares": [0.29, 1.0], "settings": {"a": 1},
+                "folder": "/home/somebody", "class_names": ["a", "b"],
+            },
+            "caution": "Too good.",
+            "member": "fold-5-seed-8-share-29",
+        },
+    }  # fmt: skip
+
+
+def give(files, told):
+    return {**files, "shared.json": json.dumps(told).encode()}
+
+
+@pytest.mark.parametrize("member", ["fold-5-seed-8-share-29", "fold-1-seed-7", "ensemble"])
+def test_where_a_run_comes_from_is_still_known_here(files, member, tmp_path):
+    told = make_told()
+    told["study"]["member"] = member
+    (tmp_path / "there").mkdir()
+    there = Run(tmp_path / "there")
+    there.write_json("shared.json", told)
+    mine = origins.read_origin(write(translate_files(give(files, told)), tmp_path))
+    theirs = origins.read_origin(there)
+    assert mine.is_shared
+    assert (mine.is_synthetic, mine.are_patients_known, mine.has_own_backbone_weights) == (
+        True, True, True,
+    )  # fmt: skip
+    assert (mine.ensemble_of is None) == (theirs.ensemble_of is None) == (member != "ensemble")
+    for name in ("name", "caution", "member", "num_members", "has_folds", "place"):
+        assert getattr(mine.study, name) == getattr(theirs.study, name), name
+
+
+def test_of_a_plan_its_numbers_alone_come_along_and_of_the_rest_what_is_known(files):
+    told = make_told() | {"evil": "x"}
+    told["study"] |= {"more": [1], "name": "My\u202e study\n\x1b[2J", "caution": "a\r\nb\x00"}
+    found = json.loads(translate_files(give(files, told)).texts["shared.json"])
+    assert found == {
+        "synthetic": True, "demo": False, "patients_known": True, "own_backbone_weights": True,
+        "study": {
+            "name": "My study [2J",
+            "plan": {"num_folds": 5, "seeds": [7, 8], "shares": [0.29, 1.0]},
+            "caution": "a b",
+            "member": "fold-5-seed-8-share-29",
+        },
+    }  # fmt: skip
+
+
+def test_what_is_not_said_of_a_run_is_not_claimed(files):
+    found = json.loads(translate_files(give(files, {})).texts["shared.json"])
+    assert not any(found.values())
+    assert found.keys() == make_told().keys()
+    assert "shared.json" not in translate_files(files).texts
+    (demo,) = [translate_files(give(files, {"demo": True, "study": None}))]
+    assert json.loads(demo.texts["shared.json"])["synthetic"]
+
+
+@pytest.mark.parametrize("group", [b"", b"calcified/patient-0_1.png"])
+def test_patients_are_unknown_where_the_index_has_none_whatever_is_said(files, group):
+    name = b"calcified/patient-0_1.png,0,1,"
+    assert name + b"patient-0," in files["index.csv"]
+    index = files["index.csv"].replace(name + b"patient-0,", name + group + b",")
+    foreign = translate_files(give({**files, "index.csv": index}, make_told()))
+    assert json.loads(foreign.texts["shared.json"])["patients_known"] is False
+
+
+@pytest.mark.parametrize("name", ["synthetic", "demo", "patients_known", "own_backbone_weights"])
+@pytest.mark.parametrize("value", [1, "true", None, [True]])
+def test_what_is_so_or_not_is_told_as_such(files, name, value):
+    refuse(give(files, make_told() | {name: value}), f"'shared.json' has a {name} that cannot")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", ""), ("name", "\u202e"), ("name", "x" * 256), ("name", None), ("caution", 1),
+        ("caution", "x" * 1001), ("member", None), ("member", ""), ("member", "../x"),
+        ("member", "<b>"), ("member", "x" * 81), ("member", "fold-6-seed-7"),
+        ("member", "fold-0-seed-7"), ("member", "fold-1-seed-9"),
+        ("member", "fold-1-seed-7-share-50"), ("plan", None), ("plan", [1]),
+    ],
+)  # fmt: skip
+def test_a_study_is_told_in_plain_texts_of_bounded_length(files, name, value):
+    told = make_told()
+    told["study"][name] = value
+    refuse(give(files, told), f"'shared.json' has a {name} that cannot be used")
+
+
+@pytest.mark.parametrize("study", [[], "x", 1, True])
+def test_a_study_that_is_none_is_refused(files, study):
+    refuse(give(files, make_told() | {"study": study}), "has a study that cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_folds", 0), ("num_folds", 10_001), ("num_folds", 5.0), ("num_folds", True),
+        ("num_folds", "5"), ("num_folds", None), ("seeds", []), ("seeds", [7, 7]), ("seeds", 7),
+        ("seeds", [True]), ("seeds", [-1]), ("seeds", [2**31]), ("seeds", [1.5]), ("seeds", "78"),
+        ("seeds", [{"a": 1}]), ("seeds", [*range(1001)]), ("shares", []), ("shares", [0.29]),
+        ("shares", [1.0, 1]), ("shares", [1.0, 0.005]), ("shares", [1.0, 0]), ("shares", [True]),
+        ("shares", [1.0, 1.5]), ("shares", ["1"]), ("shares", None), ("shares", [1.0] * 101),
+    ],
+)  # fmt: skip
+def test_a_plan_is_one_that_a_study_can_have(files, name, value):
+    told = make_told()
+    told["study"]["plan"][name] = value
+    refuse(give(files, told), f"'shared.json' has a {name} that cannot be used")
+
+
+def test_a_refusal_stays_short_whatever_was_sent(files):
+    told = make_told()
+    told["study"]["plan"]["seeds"] = ["x" * 9000] * 10
+    with pytest.raises(RunError) as caught:
+        translate_files(give(files, told))
+    assert len(str(caught.value)) < 500
+
+
+def test_what_people_have_answered_comes_along(files, tmp_path):
+    answers = {
+        "claim": {"2": "one\r\ntwo\tthree\u202e", "3": " \x00 ", "x": "no item", "44": "y" * 4000},
+        "tripod": {"18a": "yes", "../1": "no"},
+        "elsewhere": {"1": "no"},
+    }
+    given = {**files, "checklists.json": json.dumps({"answers": answers, "more": 1}).encode()}
+    foreign = translate_files(given)
+    kept = {"claim": {"2": "one\ntwo three", "44": "y" * 4000}, "tripod": {"18a": "yes"}}
+    assert json.loads(foreign.texts["checklists.json"]) == {"answers": kept}
+    run = write(foreign, tmp_path)
+    assert read_answers(run.directory, checklists._KNOWN) == kept
+    for values in ({}, {"answers": {}}, {"answers": {"claim": {"2": " "}}}):
+        given["checklists.json"] = json.dumps(values).encode()
+        assert "checklists.json" not in translate_files(given).texts
+
+
+@pytest.mark.parametrize(
+    ("answers", "match"),
+    [
+        ([], "holds no answers"), ({"claim": "x"}, "holds no answers to 'claim'"),
+        ({"claim": {"2": 1}}, "an answer to item 2 of 'claim'"),
+        ({"tripod": {"18a": "y" * 4001}}, "an answer to item 18a of 'tripod'"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_a_text_of_the_length_that_the_app_takes(files, answers, match):
+    given = {**files, "checklists.json": json.dumps({"answers": answers}).encode()}
+    refuse(given, match)
+
+
+def test_sheets_items_and_lengths_are_those_of_the_checklists():
+    assert {*claims.SHEETS} == checklists.SHEETS.keys()
+    assert claims.MAX_ANSWER == checklists.MAX_ANSWER
+    assert all(claims._ITEM.fullmatch(number) for _, number in checklists._KNOWN)
+    assert claims.ENSEMBLE == origins._ENSEMBLE
+    assert claims._MEMBER.pattern == origins._MEMBER.pattern
+    assert {"shared.json", "checklists.json"} <= TEXT_FILES.keys()
+    assert origins.FILE in TEXT_FILES
+    # All items of both sheets, answered as long as can be in letters of four bytes, fit in.
+    assert len(checklists._KNOWN) * (4 * claims.MAX_ANSWER + 20) < TEXT_FILES["checklists.json"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ import pytest
 
 from polyp_core import model_import
 from polyp_core.archives import open_members
+from polyp_core.checklists import fill_sheet, write_answer
 from polyp_core.decision import Band, Decision, Goal, read_decision, write_decision
 from polyp_core.errors import AccessError, ModelError, PolypError, RunError
 from polyp_core.familiarity import read_familiarity
 from polyp_core.foreign_files.members import select_run
 from polyp_core.model_import import import_run, suggest_name
 from polyp_core.network_size import measure_network
+from polyp_core.origins import read_origin
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
 from polyp_core.summaries import list_summaries
@@ -45,6 +48,13 @@ PRODUCT = [
         for file in sorted((ROOT / part).rglob("*.py"))
     ),
 ]
+TOLD = {  # as `exports.sharing` writes it
+    "synthetic": True, "demo": False, "patients_known": True, "own_backbone_weights": True,
+    "study": {
+        "name": "My study", "caution": "Too good.", "member": "ensemble",
+        "plan": {"num_folds": 5, "seeds": [7, 8], "shares": [1.0], "folder": "/home/somebody"},
+    },
+}  # fmt: skip
 _HANG_S = 20.0  # a guard against building what is to be refused; the times are in the benchmark
 
 
@@ -69,6 +79,8 @@ def given_run(finished_run, tmp_path_factory) -> Run:
     values = json.loads(run.path("config.json").read_text())
     values["settings"]["model"]["backbone_weights"] = "/etc/passwd"
     run.write_json("config.json", values)
+    run.write_json("shared.json", TOLD)
+    write_answer(run, "tripod", "18a", "Nobody paid for it.")
     run.path("evaluations").mkdir(exist_ok=True)
     run.path(
         "evaluations",
@@ -133,6 +145,17 @@ def test_what_people_have_decided_and_written_comes_along(imported, given_run):
     assert imported.read_notes() == {"title": "A title", "note": "First line\nsecond line"}
 
 
+def test_where_it_comes_from_and_what_was_answered_is_still_known(imported, given_run):
+    mine, theirs = read_origin(imported), read_origin(given_run)
+    plan = {name: TOLD["study"]["plan"][name] for name in ("num_folds", "seeds", "shares")}
+    assert mine == replace(theirs, study=replace(theirs.study, plan=plan))
+    assert mine.ensemble_of.name == "My study"
+    assert mine.is_synthetic
+    assert mine.has_own_backbone_weights
+    (item,) = [item for item in fill_sheet(imported, "tripod") if item.number == "18a"]
+    assert (item.answer, item.origin) == ("Nobody paid for it.", "person")
+
+
 def test_it_is_finished_and_listed_like_any_other(imported, finished_run):
     status = imported.read_status()
     assert (status["state"], status["message"]) == ("finished", "Brought from another computer")
@@ -156,10 +179,12 @@ def test_no_folder_of_the_other_computer_can_be_opened_here(imported, given_run)
 
 def test_only_what_was_made_here_lies_in_its_folder(imported):
     assert {path.name for path in imported.directory.iterdir()} == {
-        "config.json", "decision.json", "environment.json", "familiarity.json", "familiarity.npy",
+        "checklists.json", "config.json", "decision.json", "environment.json", "familiarity.json",
+        "familiarity.npy",
         "features.npy", "history.csv",
         "index.csv", "metrics.json", "model.json", "model.keras", "model.weights.h5",
-        "notes.json", "predictions.csv", "serving.json", "serving.tflite", "status.json",
+        "notes.json", "predictions.csv", "serving.json", "serving.tflite", "shared.json",
+        "status.json",
     }  # fmt: skip
 
 
@@ -167,6 +192,7 @@ def test_it_can_be_taken_on_to_the_next_computer(imported, tmp_path):
     again = import_run(imported.directory, "on", tmp_path / "runs")  # as a folder this time
     assert again.read_config() == imported.read_config()
     assert again.read_metrics() == imported.read_metrics()
+    assert read_origin(again) == read_origin(imported)
     assert load_classifier(again).threshold == load_classifier(imported).threshold == 0.3
 
 
