@@ -37,7 +37,7 @@ from polyp_core.prediction import Classifier, load_classifier
 from polyp_core.workspace import DEMO_RUN
 
 _ROOT = Path(__file__).parents[1]
-_FLAGS = [
+FLAGS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
@@ -102,14 +102,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--patience", type=float, default=120.0, help="s for one step of a page")
     options = parser.parse_args()
-    chromium = os.environ.get("POLYP_CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        raise SystemExit("No Chromium found. Install it, or set POLYP_CHROMIUM to its path.")
+    chromium = find_chromium()
     found = Found()
     with tempfile.TemporaryDirectory() as text, sync_playwright() as playwright:
         folder = Path(text)
         paths = write_images(folder / "images", options.sessions * options.rounds)
-        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         with start_server(folder) as (url, process, log):
             visit_once(browser, url, options.patience)
             watch = MemoryWatch(process.pid)
@@ -128,6 +126,14 @@ def main() -> None:
             found.problems += re.findall(r"^.*(?:Traceback|Error).*$", words, re.MULTILINE)
     print_found(found, options)
     sys.exit(bool(found.problems))
+
+
+def find_chromium() -> str:
+    """Where the browser lies; ends the program where there is none."""
+    chromium = os.environ.get("POLYP_CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        raise SystemExit("No Chromium found. Install it, or set POLYP_CHROMIUM to its path.")
+    return chromium
 
 
 def write_images(folder: Path, num_images: int) -> list[Path]:

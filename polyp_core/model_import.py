@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -42,7 +41,7 @@ from polyp_core.foreign_files.members import (
     take_model,
 )
 from polyp_core.network_size import ROOM_BYTES, check_size, measure_network
-from polyp_core.processes import NAME_PATTERN
+from polyp_core.processes import NAME_PATTERN, kill_group, wait_for_child
 from polyp_core.runs import Run
 
 HIDDEN = ".bringing-"  # a run that is being brought in
@@ -52,7 +51,6 @@ TIME_LIMIT_S = 900.0  # of the clock; on a busy computer others use the processo
 _MAX_FAMILIARITY_BYTES = 64 * 2**20
 _MAX_MEMBERS = 20_000
 _SWEEP_AFTER_S = 24 * 3600
-_LOOK_EVERY_S = 0.1
 _PROJECT_DIR = Path(__file__).parents[1]
 Progress = Callable[[str], None]
 
@@ -215,39 +213,17 @@ def _run_child(staging: Path, say: Progress) -> None:
             env=variables,
         )
         try:
-            _wait(process, staging, say)
+            is_in_time = wait_for_child(process, staging / STAGE, say, TIME_LIMIT_S)
         finally:
-            _kill_group(process)
+            kill_group(process)
             if process.stdin is not None:
                 process.stdin.close()
+    if not is_in_time:
+        raise ModelError(
+            f"Building the model took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a "
+            "network that this computer can build. Bring in a smaller one."
+        )
     _read_result(staging, process.returncode)
-
-
-def _wait(process: "subprocess.Popen[bytes]", staging: Path, say: Progress) -> None:
-    deadline, said = time.monotonic() + TIME_LIMIT_S, ""
-    while time.monotonic() < deadline:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_LOOK_EVERY_S)
-            return
-        with suppress(OSError, ValueError):
-            stage = (staging / STAGE).read_text(encoding="utf-8")[:200]
-            if stage != said:
-                said = stage
-                say(stage)
-    raise ModelError(
-        f"Building the model took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a "
-        "network that this computer can build. Bring in a smaller one."
-    )
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:  # Windows
-                process.kill()
-    process.wait()
 
 
 def _read_result(staging: Path, code: int) -> None:

@@ -2,9 +2,12 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from polyp_core.access import check_writable
@@ -12,6 +15,7 @@ from polyp_core.errors import RunError
 
 NAME_PATTERN = r"[\w][\w .-]{0,79}"  # of what somebody names
 _PROJECT_DIR = Path(__file__).parents[1]
+_LOOK_EVERY_S = 0.05
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -52,6 +56,44 @@ def start_process(module: str, directory: Path, **environment: str) -> None:
             env=variables,
         )
     _started.append(process)
+
+
+def wait_for_child(
+    process: "subprocess.Popen[bytes]", stage_path: Path, say: Callable[[str], None], limit_s: float
+) -> bool:
+    """Wait for a child of its own session, and pass on what it says it is doing.
+
+    Args:
+        process: The child.
+        stage_path: Where it writes that, a few words at a time.
+        say: Called with each of them; may raise, to cancel.
+        limit_s: By the clock.
+
+    Returns:
+        Whether it has ended in time.
+    """
+    deadline, said = time.monotonic() + limit_s, ""
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_EVERY_S)
+            return True
+        with suppress(OSError, ValueError):
+            stage = stage_path.read_text(encoding="utf-8")[:200]
+            if stage != said:
+                said = stage
+                say(stage)
+    return False
+
+
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """End a child of its own session, and all that it has started."""
+    if process.poll() is None:
+        with suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:  # Windows
+                process.kill()
+    process.wait()
 
 
 def make_directory(parent: Path, name: str | None, default: str, noun: str) -> Path:

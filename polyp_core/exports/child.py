@@ -2,21 +2,19 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from polyp_core.errors import ModelError
+from polyp_core.processes import kill_group, wait_for_child
 from polyp_core.words import make_visible
 
 TIME_LIMIT_S = 900.0
 PLAN, RESULT, STAGE, LOG = "plan.json", "result.json", "stage.txt", "child.log"
-_LOOK_EVERY_S = 0.05
 _PROJECT_DIR = Path(__file__).parents[2]
 Progress = Callable[[str], None]
 
@@ -56,38 +54,16 @@ def run_child(module: str, staging: Path, plan: dict[str, Any], say: Progress) -
             env=variables,
         )
         try:
-            _wait(process, staging, say)
+            is_in_time = wait_for_child(process, staging / STAGE, say, TIME_LIMIT_S)
         finally:
-            _kill_group(process)
+            kill_group(process)
+    if not is_in_time:
+        raise ModelError(
+            f"Exporting took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a model "
+            "that this computer can convert. Try again when it has less to do, or choose LiteRT, "
+            "which is there already."
+        )
     return _read_result(staging, process.returncode)
-
-
-def _wait(process: "subprocess.Popen[bytes]", staging: Path, say: Progress) -> None:
-    deadline, said = time.monotonic() + TIME_LIMIT_S, ""
-    while time.monotonic() < deadline:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_LOOK_EVERY_S)
-            return
-        with suppress(OSError, ValueError):
-            stage = (staging / STAGE).read_text(encoding="utf-8")[:200]
-            if stage != said:
-                said = stage
-                say(stage)
-    raise ModelError(
-        f"Exporting took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a model that "
-        "this computer can convert. Try again when it has less to do, or choose LiteRT, which is "
-        "there already."
-    )
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:  # Windows
-                process.kill()
-    process.wait()
 
 
 def _read_result(staging: Path, code: int) -> dict[str, Any]:

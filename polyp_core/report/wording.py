@@ -105,6 +105,8 @@ def say_place(place: str, described: Plain) -> tuple[str, str]:
             f"{said}; but in images of {' and of '.join(suspects)} it is more than its area "
             f"explains. The model may go by {what}."
         )
+    if found["excess"]["low"] is not None and found["excess"]["low"] > 0:
+        return FINE, f"{said}: more than its area explains, but too little to carry an answer."
     return FINE, f"{said}: no sign of a shortcut."
 
 
