@@ -42,7 +42,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 _UPLOAD = ".st-key-uploads input[type=file], [data-testid=stFileUploaderDropzone] input[type=file]"
-_RESTED = "[data-testid=stApp][data-test-script-state=notRunning]"
+RESTED = "[data-testid=stApp][data-test-script-state=notRunning]"
 _WATCH = """() => {
     window.droppedAt = performance.now()
     window.answeredAt = null
@@ -185,7 +185,7 @@ def visit_once(browser: Browser, url: str, patience_s: float) -> None:
     page = browser.new_context().new_page()
     page.set_default_timeout(1000 * patience_s)
     page.goto(f"{url}/predict?model=demo")
-    page.wait_for_selector(_RESTED)
+    page.wait_for_selector(RESTED)
     page.context.close()
 
 
@@ -201,7 +201,7 @@ def run_round(
         page.goto(f"{url}/predict?model=demo", wait_until="commit")
         pages.append(page)
     for page in pages:
-        page.wait_for_selector(_RESTED)
+        page.wait_for_selector(RESTED)
         page.wait_for_selector(_UPLOAD, state="attached")
         page.evaluate(_WATCH)
     for page, path in zip(pages, paths, strict=True):
@@ -220,7 +220,7 @@ def run_round(
 def read_answer_s(page: Page) -> float:
     """Wait for the answer; seconds from the drop until it was there."""
     page.wait_for_function("() => window.answeredAt !== null")
-    page.wait_for_selector(_RESTED)
+    page.wait_for_selector(RESTED)
     return float(page.evaluate("() => (window.answeredAt - window.droppedAt) / 1000"))
 
 
