@@ -206,7 +206,9 @@ def fit_image(image: np.ndarray, size_px: int, channels: int) -> np.ndarray:
         `(size_px, size_px, channels)` uint8.
     """
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture = picture.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    if picture.mode != mode:  # else it would be copied
+        picture = picture.convert(mode)
     if picture.size != (size_px, size_px):
         picture = picture.resize((size_px, size_px), Image.Resampling.BILINEAR)
     return np.asarray(picture).reshape(size_px, size_px, channels)

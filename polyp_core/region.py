@@ -130,7 +130,7 @@ def _select(values: np.ndarray, low: int, high: int) -> np.ndarray:
 def _is_common(mask: np.ndarray, size: tuple[int, int], window_px: int, part: float) -> np.ndarray:
     """True at the places of a map around which at least a part of a mask (0 or 255) is set."""
     share = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.blur(share, (window_px, window_px)) >= 255 * part)
+    return np.asarray(cv2.blur(share, (window_px, window_px)) >= math.ceil(255 * part))
 
 
 def _grow(mask: np.ndarray, window_px: int) -> np.ndarray:

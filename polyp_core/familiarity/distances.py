@@ -54,18 +54,16 @@ def measure_distances(arrays: Arrays, measured: Measured) -> np.ndarray:
         arrays: Of `fit_distances`.
         measured: Of n images.
     """
-    columns = {
-        "colour": np.log(measured.colour + _COLOUR_FLOOR),
-        "blocks": measured.blocks,
-        "features": np.zeros(len(measured.colour)),  # unless the model gives some
-    }
+    distances = dict.fromkeys(KINDS, np.zeros(len(measured.colour)))  # unless there are features
+    distances["colour"] = np.log(measured.colour + _COLOUR_FLOOR)
+    distances["blocks"] = measured.blocks
     for name in _CLOUDS:
         if f"{name}.mean" in arrays:
-            columns[name] = _measure_cloud(arrays, name, getattr(measured, name))
+            distances[name] = _measure_cloud(arrays, name, getattr(measured, name))
     rows = list_rows(measured)
     for name in _VIEWS:
-        columns[name] = arrays[f"{name}.offset"] - rows @ arrays[f"{name}.weight"]
-    return np.stack([columns[name] for name in KINDS], axis=1)
+        distances[name] = arrays[f"{name}.offset"] - rows @ arrays[f"{name}.weight"]
+    return np.array(list(distances.values())).T
 
 
 def cross_fit(measured: Measured, copies: Measured, groups: np.ndarray) -> np.ndarray:
@@ -163,7 +161,7 @@ def _measure_cloud(arrays: Arrays, name: str, rows: np.ndarray) -> np.ndarray:
     """The logarithm of the mean squared distance, `(n,)`."""
     standard = (rows - arrays[f"{name}.mean"]) / arrays[f"{name}.scale"]
     along = standard @ arrays[f"{name}.axes"]
-    beside = np.maximum((standard**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+    beside = np.maximum(np.vecdot(standard, standard) - np.vecdot(along, along), 0)
     squares = along**2 @ arrays[f"{name}.weight"] + beside * arrays[f"{name}.rest"]
     return np.asarray(np.log(squares / rows.shape[1] + 1e-3))
 

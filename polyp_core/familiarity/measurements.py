@@ -7,6 +7,8 @@ picture.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -24,10 +26,13 @@ _MEASURED_PX = 128  # the longer side of what is measured, at most
 _EDGES_PX = 64
 _MANY_PLACES_PX = 64
 CELLS, DIRECTIONS, LAYOUT_PX = 4, 8, 12
+_CELL = np.arange(_EDGES_PX) * CELLS // _EDGES_PX
+_PLACE = ((_CELL[:, np.newaxis] * CELLS + _CELL) * DIRECTIONS).ravel()  # of each pixel's edges
 _COLOUR_PX = 320
 _BLOCKS_PX, _LEAST_BLOCKS_PX = 512, 96
 _CUT, _GAIN, _OFFSET = 0.1, (0.85, 1.15), (-8.0, 8.0)  # of copies: part of a side, factor, greys
 _COLOURED = 40  # grey levels between the strongest and weakest channel; a tint stays below
+_NUM_DETAILS = 5
 _DETAIL_FLOOR = 0.05  # grey levels: less is rounding
 
 
@@ -64,9 +69,7 @@ def measure_image(pixels: np.ndarray, box: Box, seen: np.ndarray, features: np.n
     return Measured(
         colour=np.array(measure_colour(used), np.float32),
         blocks=np.array(measure_blocks(used), np.float32),
-        facts=measure_facts(grey),
-        layout=measure_layout(grey),
-        edges=measure_edges(grey),
+        **_measure_grey(grey),
         features=np.asarray(features, np.float32),
     )
 
@@ -89,14 +92,12 @@ def measure_copy(measured: Measured, seen: np.ndarray, seed: int, can_mirror: bo
     grey = np.clip(np.rint(part), 0, 255).astype(np.uint8)
     if can_mirror and draw.random() < 0.5:
         grey = np.ascontiguousarray(grey[:, ::-1])
-    return measured._replace(
-        facts=measure_facts(grey), layout=measure_layout(grey), edges=measure_edges(grey)
-    )
+    return measured._replace(**_measure_grey(grey))
 
 
 def stack_measured(measured: Sequence[Measured]) -> Measured:
     """Several images' as one, with a first axis more."""
-    return Measured(*[np.stack(parts) for parts in zip(*measured, strict=True)])
+    return Measured(*[np.array(parts) for parts in zip(*measured, strict=True)])
 
 
 def join_measured(first: Measured, second: Measured) -> Measured:
@@ -127,12 +128,21 @@ def measure_colour(pixels: np.ndarray) -> float:
         return 0.0
     height_px, width_px = pixels.shape[:2]
     step = max(1, math.ceil(max(height_px, width_px) / (2 * _COLOUR_PX)))
-    small = np.ascontiguousarray(pixels[::step, ::step])
-    shrink = min(1.0, _COLOUR_PX / max(small.shape))
-    size = (max(1, round(small.shape[1] * shrink)), max(1, round(small.shape[0] * shrink)))
-    red, green, blue = cv2.split(cv2.resize(small, size, interpolation=cv2.INTER_AREA))
+    channels = [np.ascontiguousarray(pixels[::step, ::step, number]) for number in range(3)]
+    if cv2.minMaxLoc(_measure_colourfulness(channels))[1] < _COLOURED - 1:  # 1 is for rounding
+        return 0.0
+    rows, columns = channels[0].shape
+    shrink = min(1.0, _COLOUR_PX / max(rows, columns))
+    size = (max(1, round(columns * shrink)), max(1, round(rows * shrink)))
+    small = [cv2.resize(channel, size, interpolation=cv2.INTER_AREA) for channel in channels]
+    return float(np.mean(_measure_colourfulness(small) >= _COLOURED))
+
+
+def _measure_colourfulness(channels: list[np.ndarray]) -> np.ndarray:
+    """Grey levels between the strongest and the weakest of three channels."""
+    red, green, blue = channels
     low, high = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
-    return float(np.mean(cv2.subtract(high, low) >= _COLOURED))
+    return np.asarray(cv2.subtract(high, low))
 
 
 def measure_blocks(pixels: np.ndarray) -> float:
@@ -156,116 +166,145 @@ def measure_blocks(pixels: np.ndarray) -> float:
         steps = cv2.reduce(cv2.absdiff(ahead, behind), 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
         steps = steps.ravel()[: steps.size // 8 * 8].reshape(-1, 8)
         # The median of all squares, so that one straight line is not taken for a border.
-        means = np.sort(np.median(steps, axis=0))
+        steps.sort(axis=0)
+        means = np.sort(steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2
         ratios.append(math.log((float(means[-1]) + 0.5) / (float(means[-2]) + 0.5)))
     return max(0.0, min(ratios))
 
 
-def measure_layout(grey: np.ndarray) -> np.ndarray:
+def _measure_grey(grey: np.ndarray) -> dict[str, np.ndarray]:
+    """The facts, layout and edges of a grey square, `(size, size)` uint8."""
+    sizes: list[np.ndarray] = [grey.astype(np.float32)]  # each half as large as the one before
+    for _ in range(_NUM_DETAILS):
+        size = (max(1, (len(sizes[-1]) + 1) // 2),) * 2
+        sizes.append(cv2.resize(sizes[-1], size, interpolation=cv2.INTER_AREA))
+    return {
+        "facts": _measure_facts(grey, sizes),
+        "layout": _measure_layout(sizes[0]),
+        "edges": _measure_edges(_take_size(sizes, _EDGES_PX)),
+    }
+
+
+def _take_size(sizes: list[np.ndarray], size_px: int) -> np.ndarray:
+    """The square at a given size; not made again where it is one of those that there are."""
+    for square in sizes:
+        if len(square) == size_px:
+            return square
+    how = cv2.INTER_AREA if size_px < len(sizes[0]) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(sizes[0], (size_px, size_px), interpolation=how))
+
+
+def _measure_layout(grey: np.ndarray) -> np.ndarray:
     """Where it is bright and where dark, whatever the gain: `(144,)` float32."""
-    size = (LAYOUT_PX, LAYOUT_PX)
-    small = cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA).ravel()
-    return np.asarray((small - small.mean()) / (small.std() + 8), np.float32)
+    weights = _find_weights(len(grey))
+    small = (weights @ grey @ weights.T).ravel()
+    mean, deviation = cv2.meanStdDev(small)
+    return np.asarray((small - mean[0]) / (deviation[0] + 8), np.float32)
 
 
-def measure_edges(grey: np.ndarray) -> np.ndarray:
+@lru_cache
+def _find_weights(size_px: int) -> np.ndarray:
+    """What turns a column of so many pixels into one of 12: `(12, size_px)` float32."""
+    every = np.eye(size_px, dtype=np.float32)
+    return np.asarray(cv2.resize(every, (size_px, LAYOUT_PX), interpolation=cv2.INTER_AREA))
+
+
+def _measure_edges(grey: np.ndarray) -> np.ndarray:
     """How much edge runs in each of 8 directions, dark to bright, at each of 4 × 4 places.
+
+    Args:
+        grey: `(64, 64)` float32.
 
     Returns:
         `(128,)` float32; the square roots of shares of all edges.
 
     References: Dalal and Triggs, Histograms of oriented gradients, CVPR 2005.
     """
-    size = (_EDGES_PX, _EDGES_PX)
-    how = cv2.INTER_AREA if len(grey) > _EDGES_PX else cv2.INTER_LINEAR
-    small = cv2.resize(grey.astype(np.float32), size, interpolation=how)
-    x, y = cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1)
-    length, angle = cv2.cartToPolar(x, y)
+    x, y = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    length, angle = (part.ravel() for part in cv2.cartToPolar(x, y))
     strength = np.sqrt(length)  # so that one bright line is not all
     angle = angle * (DIRECTIONS / (2 * np.pi))
     low = np.floor(angle)
     part = angle - low
-    first = low.astype(np.int32) % DIRECTIONS
-    place = np.arange(_EDGES_PX) * CELLS // _EDGES_PX
-    place = ((place[:, np.newaxis] * CELLS + place) * DIRECTIONS).ravel()
+    first = _PLACE + (low.astype(np.int64) & (DIRECTIONS - 1))  # a whole turn is none
     num_sums = CELLS * CELLS * DIRECTIONS
-    first, part, strength = first.ravel(), part.ravel(), strength.ravel()
-    second = (first + 1) % DIRECTIONS
-    sums = np.bincount(place + first, strength * (1 - part), num_sums)
-    sums += np.bincount(place + second, strength * part, num_sums)
-    return np.asarray(np.sqrt(sums / (sums.sum() + 1)), np.float32)
+    sums = np.bincount(first, strength * (1 - part), num_sums).reshape(-1, DIRECTIONS)
+    ahead = np.bincount(first, strength * part, num_sums).reshape(-1, DIRECTIONS)
+    sums[:, 1:] += ahead[:, :-1]
+    sums[:, 0] += ahead[:, -1]
+    return np.asarray(np.sqrt(sums / (sums.sum() + 1)), np.float32).ravel()
 
 
-def measure_facts(grey: np.ndarray) -> np.ndarray:
+def _measure_facts(grey: np.ndarray, sizes: list[np.ndarray]) -> np.ndarray:
     """Brightness, detail and grain of an image: `(k,)` float32, as `FACTS` names them."""
     counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     counts /= grey.size
-    dark, middle, bright = np.searchsorted(np.cumsum(counts), (0.1, 0.5, 0.9))
+    dark, middle, bright = np.cumsum(counts).searchsorted((0.1, 0.5, 0.9))
     used = counts[counts > 0]
     mean, spread = cv2.meanStdDev(grey)
     deviation = float(spread[0, 0])
     span = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    exact = grey.astype(np.float32)
     return np.array(
         [
             mean[0, 0], math.log(deviation + 4), dark, middle, bright,
             math.sqrt(counts[:8].sum()), math.sqrt(counts[248:].sum()),
-            -(used * np.log2(used)).sum(), np.count_nonzero(span <= 2) / span.size,
-            *_measure_detail(exact, deviation),
-            *_measure_directions(exact),
-            *_measure_grain(exact),
+            -np.vdot(used, np.log2(used)), np.count_nonzero(span <= 2) / span.size,
+            *_measure_detail(sizes, deviation),
+            *_measure_directions(grey, sizes),
+            *_measure_grain(sizes[0]),
             math.log(len(used)),
         ],
         np.float32,
     )  # fmt: skip
 
 
-def _measure_detail(grey: np.ndarray, deviation: float) -> list[float]:
+def _measure_detail(sizes: list[np.ndarray], deviation: float) -> list[float]:
     """How much detail there is at five sizes, finest first, against the contrast of the whole."""
     details = []
-    for _ in range(5):
-        half = cv2.resize(
-            grey, (max(1, (grey.shape[1] + 1) // 2),) * 2, interpolation=cv2.INTER_AREA
-        )
+    for grey, half in pairwise(sizes):
         back = cv2.resize(half, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
         rest = math.sqrt(cv2.norm(grey, back, cv2.NORM_L2SQR) / grey.size)
         details.append(math.log((rest + _DETAIL_FLOOR) / (deviation + 1)))
-        grey = half
     return details
 
 
-def _measure_directions(grey: np.ndarray) -> list[float]:
+def _measure_directions(grey: np.ndarray, sizes: list[np.ndarray]) -> list[float]:
     """Whether edges lie across, lie exactly upright or level, and which side of them is bright."""
-    size = (max(4, len(grey) // 4),) * 2
+    x, y = cv2.spatialGradient(grey)  # exact, as int16
+    coarse = _take_size(sizes, max(4, len(grey) // 4))
+    coarse_x, coarse_y = cv2.Sobel(coarse, cv2.CV_32F, 1, 0), cv2.Sobel(coarse, cv2.CV_32F, 0, 1)
     across, leading, aside = [], [], []
-    for part in (grey, cv2.resize(grey, size, interpolation=cv2.INTER_AREA)):
-        x, y = cv2.Sobel(part, cv2.CV_32F, 1, 0), cv2.Sobel(part, cv2.CV_32F, 0, 1)
-        along_x, along_y = cv2.norm(x, cv2.NORM_L1), cv2.norm(y, cv2.NORM_L1)
-        across.append(math.log((along_y / x.size + 0.5) / (along_x / x.size + 0.5)))
-        leading.append(_measure_skew(y))
-        aside.append(_measure_skew(x))
-        if part is grey:  # the finest edges alone
-            x, y = np.abs(x), np.abs(y)
-            slim = (np.minimum(x, y) < 0.03 * (x + y)).astype(np.float32)
-            straight = float(np.vdot(x, slim) + np.vdot(y, slim)) / (along_x + along_y + 1)
+    for level, upright in ((y, x), (coarse_y, coarse_x)):
+        across.append(math.log(_measure_mean(level) / _measure_mean(upright)))
+        leading.append(_measure_skew(level))
+        aside.append(_measure_skew(upright))
+    x, y = np.abs(x), np.abs(y)
+    length = x + y
+    slim = cv2.addWeighted(length, 3, cv2.min(x, y), -100, 0) > 0  # one is below 3 % of both
+    straight = cv2.norm(length * slim, cv2.NORM_L1) / (cv2.norm(length, cv2.NORM_L1) + 1)
     return [*across, straight, *leading, *aside]
+
+
+def _measure_mean(steps: np.ndarray) -> float:
+    return cv2.norm(steps, cv2.NORM_L1) / steps.size + 0.5
 
 
 def _measure_skew(steps: np.ndarray) -> float:
     """Which of rising and falling steps are the sharper ones."""
-    squares = steps * steps
-    deviation = math.sqrt(float(squares.mean()))
-    return float(np.vdot(squares, steps)) / steps.size / (deviation**3 + 1)
+    steps = steps.astype(np.float32)
+    deviation = math.sqrt(cv2.norm(steps, cv2.NORM_L2SQR) / steps.size)
+    return float(np.vdot(steps * steps, steps)) / steps.size / (deviation**3 + 1)
 
 
 def _measure_grain(grey: np.ndarray) -> list[float]:
     """Local deviation where there is something to see: its middle and its spread."""
     mean, squares = cv2.blur(grey, (5, 5)), cv2.blur(grey * grey, (5, 5))
     if min(grey.shape) >= _MANY_PLACES_PX:  # half of them tell as much
-        mean, squares = mean[::2, ::2], squares[::2, ::2]
-    local = np.sqrt(np.maximum(squares - mean * mean, 0))[(mean > 16) & (mean < 240)]
+        mean, squares = mean[::2, ::2].copy(), squares[::2, ::2].copy()
+    local = (squares - mean * mean)[(mean > 16) & (mean < 240)]
     if len(local) < 20:
         return [math.log(0.5), 0.0]
     places = [len(local) // 5, len(local) // 2, 4 * len(local) // 5]
-    low, middle, high = np.log(np.partition(local, places)[places] + 0.5)
+    local.partition(places)
+    low, middle, high = np.log(np.sqrt(np.maximum(local[places], 0)) + 0.5)
     return [float(middle), float(high - low)]

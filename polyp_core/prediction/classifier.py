@@ -1,6 +1,7 @@
 """An image becomes an answer: probability, class, saliency, and whether its like is known."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,23 +101,42 @@ class Classifier:
             name: What to call it.
             frame: Which frame of a film it is, counted from 0.
         """
-        box = find_box(picture, self.config.data)
+        return self.classify_pictures([(picture, name, frame)])[0]
+
+    def classify_pictures(self, named: Sequence[tuple[Picture, str, int]]) -> list[Prediction]:
+        """Classify several decoded pictures, each as `classify_picture` does.
+
+        Every step is done for all of them before the next, while the processor's cache holds its
+        code and weights.
+
+        Args:
+            named: Pictures at their full size, each with its name and which frame of a film it is.
+        """
         model = self.config.model
-        seen = fit_image(crop_region(picture.pixels, box), model.image_size_px, model.channels)
-        examined = self.predictor.examine(seen)
-        verdict = None
-        if self.familiarity is not None and examined.features is not None:
-            verdict = self.familiarity.judge(picture, box, seen, examined.features)
-        return Prediction(
-            name=name,
-            picture=picture.pixels,
-            box=box,
-            probability=examined.probability,
-            saliency=np.clip(examined.saliency / self.saliency_scale, -1, 1),
-            frame=frame,
-            verdict=verdict,
-            **self.decide(examined.probability),
-        )
+        boxes = [find_box(picture, self.config.data) for picture, _, _ in named]
+        images = [
+            fit_image(crop_region(picture.pixels, box), model.image_size_px, model.channels)
+            for (picture, _, _), box in zip(named, boxes, strict=True)
+        ]
+        examined = [self.predictor.examine(image) for image in images]
+        predictions = []
+        for each, box, image, said in zip(named, boxes, images, examined, strict=True):
+            picture, name, frame = each
+            verdict = None
+            if self.familiarity is not None and said.features is not None:
+                verdict = self.familiarity.judge(picture, box, image, said.features)
+            prediction = Prediction(
+                name=name,
+                picture=picture.pixels,
+                box=box,
+                probability=said.probability,
+                saliency=np.clip(said.saliency / self.saliency_scale, -1, 1),
+                frame=frame,
+                verdict=verdict,
+                **self.decide(said.probability),
+            )
+            predictions.append(prediction)
+        return predictions
 
     def decide(self, probability: float) -> dict[str, Any]:
         """What follows from a probability: the `class_name` and `is_sure` of a prediction."""

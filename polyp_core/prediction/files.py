@@ -11,12 +11,13 @@ from polyp_core.dicom import read_header
 from polyp_core.errors import ImageError
 from polyp_core.familiarity import Verdict
 from polyp_core.images import Picture, decode_pictures, is_dicom, read_file
-from polyp_core.prediction.classifier import Classifier
+from polyp_core.prediction.classifier import Classifier, Prediction
 from polyp_core.prediction.predictor import count_cores
 
 _PARTS_A_THREAD = 3  # under way, so that no thread waits for the reader of the answers
 _ARCHIVE = b"PK\x03\x04"  # how a zip begins
-_MAX_PART = 8  # files that a thread takes at once
+_MAX_PART = 8  # files that a thread takes at once, and pictures that it classifies at once
+_MAX_BATCH_BYTES = 4_000_000  # of pictures that wait for one more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class FileAnswer:
     def is_refused(self) -> bool:
         """As of a `Prediction`."""
         return self.verdict is not None and self.verdict.is_stranger
+
+
+_Read = tuple[int, FileAnswer, Picture | None]  # number of the file, what is known, its picture
 
 
 def classify_files(
@@ -83,42 +87,78 @@ def classify_files(
 
 
 def _classify_part(classifier: Classifier, paths: list[Path]) -> list[list[FileAnswer]]:
-    return [_classify_file(classifier, path) for path in paths]
+    answers: list[list[FileAnswer]] = [[] for _ in paths]
+    read = ((number, *each) for number, path in enumerate(paths) for each in _read_file(path))
+    for batch in _gather(read):
+        for (number, _, _), answer in zip(batch, _classify(classifier, batch), strict=True):
+            answers[number].append(answer)
+    return [
+        found if len(found) == 1 else [replace(answer, is_film=True) for answer in found]
+        for found in answers
+    ]
 
 
-def _classify_file(classifier: Classifier, path: Path) -> list[FileAnswer]:
+def _read_file(path: Path) -> Iterator[tuple[FileAnswer, Picture | None]]:
+    """The pictures of a file, each behind an answer to be filled in; or an error and no picture."""
     try:
         data = read_file(path, path.name)
     except (ImageError, MemoryError) as error:
-        return [FileAnswer(path=path, frame=0, error=_say_problem(error, path))]
+        yield FileAnswer(path=path, frame=0, error=_say_problem(error, path)), None
+        return
     if data.startswith(_ARCHIVE):
         said = (
             f"'{path.name}' is an archive. Expected an image. Unpack it and give its folder; the "
             "predict page takes it as it is."
         )
-        return [FileAnswer(path=path, frame=0, error=said)]
-    answers: list[FileAnswer] = []
+        yield FileAnswer(path=path, frame=0, error=said), None
+        return
+    frame = 0
     num_frames: int | None = None  # not known before one of them fails
-    while num_frames is None or len(answers) < num_frames:
-        rest = None if num_frames is None else range(len(answers), num_frames)
+    while num_frames is None or frame < num_frames:
+        rest = None if num_frames is None else range(frame, num_frames)
         try:
             for picture in decode_pictures(data, path.name, rest):
-                answers.append(_judge(classifier, picture, path, len(answers)))
-            break
+                yield FileAnswer(path=path, frame=frame), picture
+                frame += 1
+            return
         except (ImageError, MemoryError) as error:  # the frames behind it may be sound
-            said = _say_problem(error, path)
-            answers.append(FileAnswer(path=path, frame=len(answers), error=said))
+            yield FileAnswer(path=path, frame=frame, error=_say_problem(error, path)), None
+            frame += 1
             num_frames = num_frames or _count_frames(data, path.name)
-    if len(answers) == 1:
-        return answers
-    return [replace(answer, is_film=True) for answer in answers]
 
 
-def _judge(classifier: Classifier, picture: Picture, path: Path, frame: int) -> FileAnswer:
-    prediction = classifier.classify_picture(picture, path.name, frame)
-    return FileAnswer(
-        path=path,
-        frame=frame,
+def _gather(read: Iterable[_Read]) -> Iterator[list[_Read]]:
+    """Several pictures at once, unless they are large."""
+    batch: list[_Read] = []
+    num_bytes = 0
+    for each in read:
+        batch.append(each)
+        num_bytes += 0 if each[2] is None else each[2].pixels.nbytes
+        if len(batch) == _MAX_PART or num_bytes >= _MAX_BATCH_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _classify(classifier: Classifier, batch: list[_Read]) -> list[FileAnswer]:
+    named = [(picture, answer.path.name, answer.frame) for _, answer, picture in batch if picture]
+    try:
+        predictions = iter(classifier.classify_pictures(named))
+    except MemoryError as error:
+        if len(batch) > 1:
+            return [answer for each in batch for answer in _classify(classifier, [each])]
+        answer = batch[0][1]
+        return [replace(answer, error=_say_problem(error, answer.path))]
+    return [
+        answer if picture is None else _fill_in(answer, next(predictions))
+        for _, answer, picture in batch
+    ]
+
+
+def _fill_in(answer: FileAnswer, prediction: Prediction) -> FileAnswer:
+    return replace(
+        answer,
         probability=prediction.probability,
         class_name=prediction.class_name,
         is_sure=prediction.is_sure,

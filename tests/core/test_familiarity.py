@@ -31,6 +31,7 @@ from polyp_core.familiarity import (
 from polyp_core.familiarity.measurements import (
     Measured,
     join_measured,
+    make_grey,
     measure_blocks,
     measure_colour,
     measure_image,
@@ -654,6 +655,45 @@ def test_the_share_of_colour_is_that_of_the_coloured_pixels():
     assert measure_colour(pixels[..., :1]) == 0
     pixels = pixels.repeat(10, axis=0).repeat(10, axis=1)
     assert measure_colour(pixels) == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_tint_is_no_colour_and_a_little_of_colour_is_found():
+    pixels = np.random.default_rng(0).integers(0, 200, (700, 900, 1), np.uint8).repeat(3, axis=2)
+    assert measure_colour(pixels) == 0
+    pixels[..., 0] += 38
+    assert measure_colour(pixels) == 0
+    pixels[..., 0] += 3
+    assert measure_colour(pixels) == 1
+    pixels[:, 90:, 0] -= 41
+    assert measure_colour(pixels) == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("size_px", [16, 50, 63, 128, 224])
+def test_the_layout_is_the_image_at_twelve_pixels(scans, size_px):
+    seen = fit_image(scans[0], size_px, 1)
+    grey = make_grey(seen).astype(np.float32)
+    small = cv2.resize(grey, (12, 12), interpolation=cv2.INTER_AREA)
+    expected = (small - small.mean()) / (small.std() + 8)
+    found = measure_image(scans[0], (0, 0, 9, 9), seen, np.zeros(2, np.float32)).layout
+    assert np.allclose(found, expected.ravel(), atol=1e-5)
+
+
+def test_what_version_1_measures_stays_comparable_with_what_runs_keep(scans):
+    """Other numbers need another `judging._VERSION`."""
+    seen = fit_image(scans[0], 128, 1)
+    box = (0, 0, *scans[0].shape[1::-1])
+    found = measure_image(scans[0], box, seen, np.zeros(2, np.float32))
+    facts = [
+        60.7289, 4.08341, 0.0, 71.0, 130.0, 0.609375, 0.0, 5.64813, 0.319275, -1.68499, -1.40671,
+        -1.21687, -1.03471, -0.916549, 0.277142, -0.0591552, 0.0372715, 0.207709, -0.0055547,
+        0.00305083, -0.102785, 2.82452, 1.00566, 5.36598,
+    ]  # fmt: skip
+    edges = [0.107314, 0.0974402, 0.142451, 0.0981762, 0.0648721, 0.0706232, 0.112463, 0.0984727]
+    layout = [-0.79351, -0.59375, 0.13424, -0.71077, -0.30407, 0.69316, -0.79466, -1.0978]
+    assert found.facts == pytest.approx(np.array(facts), rel=1e-4, abs=1e-5)
+    assert found.edges[72:80] == pytest.approx(np.array(edges), rel=1e-4)
+    assert found.layout[64:72] == pytest.approx(np.array(layout), rel=1e-3, abs=1e-5)
+    assert float(found.blocks) == pytest.approx(0.00208327, rel=1e-4)
 
 
 def test_squares_of_compression_show_in_any_phase_but_not_a_plain_line(scans):

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -265,6 +266,57 @@ def test_files_are_answered_in_order_as_one_by_one(finished_run, classifier, tmp
     assert answers[7].error.startswith("'bad.png' is not an image that can be read")
     assert answers[8].error.startswith("Cannot open 'missing.png'")
     assert answers[8].probability is None
+
+
+def test_several_pictures_at_once_are_answered_as_one_by_one(finished_run, classifier):
+    paths = list_validation(finished_run)
+    named = [(decode_picture(path), path.name, frame) for frame, path in enumerate(paths)]
+    for (picture, name, frame), found in zip(
+        named, classifier.classify_pictures(named), strict=True
+    ):
+        alone = classifier.classify_picture(picture, name, frame)
+        assert (found.name, found.frame, found.box) == (name, frame, alone.box)
+        assert found.picture is picture.pixels
+        assert (found.probability, found.verdict) == (alone.probability, alone.verdict)
+        assert np.array_equal(found.saliency, alone.saliency)
+    assert classifier.classify_pictures([]) == []
+
+
+def test_of_pictures_classified_at_once_only_the_one_without_memory_has_an_error(
+    finished_run, classifier
+):
+    paths = list_validation(finished_run)[:4]
+    large = decode_image(paths[2])
+
+    class Forgetful(Doorkeeper):
+        def judge(self, picture, box, seen, features):
+            if np.array_equal(picture.pixels, large):
+                raise MemoryError
+            return super().judge(picture, box, seen, features)
+
+    forgetful = replace(classifier, familiarity=Forgetful(is_stranger=False))
+    answers = [answer for (answer,) in files._classify_part(forgetful, paths)]
+    assert [answer.path for answer in answers] == paths
+    assert [bool(answer.error) for answer in answers] == [False, False, True, False]
+    assert answers[2].error.startswith(f"'{paths[2].name}' needs more memory than is free. ")
+    assert answers[3].probability == classifier.classify(paths[3]).probability
+
+
+def test_large_pictures_do_not_wait_for_one_another():
+    def read(*sides_px):
+        for number, side_px in enumerate(sides_px):
+            answer = files.FileAnswer(path=Path(f"{number}.png"), frame=0)
+            picture = Picture(pixels=np.zeros((side_px, side_px, 1), np.uint8))
+            yield number, answer, picture if side_px else None
+
+    assert [len(batch) for batch in files._gather(read(*[300] * 20))] == [8, 8, 4]
+    assert [len(batch) for batch in files._gather(read(3000, 3000, 0, 1900, 700, 9))] == [
+        1,
+        1,
+        3,
+        1,
+    ]
+    assert list(files._gather(read())) == []
 
 
 def test_no_more_files_are_taken_than_are_under_way(finished_run, classifier):
