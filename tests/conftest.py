@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from polyp_core import jobs
@@ -22,14 +23,17 @@ _LONG = ("test_kills", "test_training", "test_study_worker")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes each takes a file at a time; all that is a browser's stays in one.
+    """Of two processes each takes a file at a time: what takes longest comes first.
 
-    What takes longest comes first, so that neither process waits for the other at the end.
+    So neither process waits for the other at the end.
     """
-    for item in items:
-        group = "browser" if "e2e" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: ("e2e" not in item.path.parts, item.path.stem not in _LONG))
+    items.sort(
+        key=lambda item: (
+            "e2e" not in item.path.parts,
+            item.path.stem not in _LONG,
+            "pages" not in item.path.parts,
+        )
+    )
 
 
 def write_image(path: Path, *, is_bright_spot: bool, seed: int, size_px: int = 40) -> None:
@@ -115,11 +119,25 @@ def wait_for_end(run: Run) -> str:
     return str(run.read_status()["state"])
 
 
+def make_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable) -> Path:
+    """A folder that whichever test process comes first fills, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / name
+    with FileLock(base / f"{name}.lock"):
+        if not folder.is_dir():
+            make(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small run that the real worker has trained; shared, so never change it."""
-    folder = tmp_path_factory.mktemp("finished")
-    run = start_run(write_classes(folder / "data"), folder / "runs", "small")
-    assert wait_for_end(run) == "finished", run.path("worker.log").read_text()
-    wait_until(lambda: not run.is_alive(), "the worker to tidy up")
-    return run
+
+    def train(folder: Path) -> None:
+        run = start_run(write_classes(folder / "data"), folder / "runs", "small")
+        assert wait_for_end(run) == "finished", run.path("worker.log").read_text()
+        wait_until(lambda: not run.is_alive(), "the worker to tidy up")
+
+    return Run(make_once(tmp_path_factory, "finished", train) / "runs" / "small")

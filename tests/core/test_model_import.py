@@ -364,11 +364,12 @@ def list_dangers(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_of_the_product_loads_what_could_run_code(path):
-    # But for what the app wrote itself a moment before, opened to prove that it can be opened.
-    allowed = ["load_model"] if path.name == "export_check.py" else []
-    assert list_dangers(path.read_text(encoding="utf-8")) == allowed
+def test_nothing_of_the_product_loads_what_could_run_code():
+    found = {path: list_dangers(path.read_text(encoding="utf-8")) for path in PRODUCT}
+    assert {str(path.relative_to(ROOT)): dangers for path, dangers in found.items() if dangers} == {
+        # What the app wrote itself a moment before, opened to prove that it can be opened.
+        "polyp_core/export_check.py": ["load_model"],
+    }
 
 
 def test_the_check_of_exports_opens_files_that_the_export_has_just_written_alone():

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from polyp_core.phantom import write_demo_data
-from tests.conftest import wait_until
+from tests.conftest import make_once, wait_until
 
 ROOT = Path(__file__).parents[2]
 NUM_PATIENTS = 20  # of the demo set of most tests
@@ -76,9 +76,9 @@ class Server:
 @pytest.fixture(scope="session")
 def small_demo_data(tmp_path_factory) -> Path:
     """A demo set of a few patients: drawing all of it costs a server more than its start."""
-    folder = tmp_path_factory.mktemp("small") / "demo-data"
-    write_demo_data(folder, num_patients=NUM_PATIENTS)
-    return folder
+    return make_once(
+        tmp_path_factory, "small", lambda folder: write_demo_data(folder, num_patients=NUM_PATIENTS)
+    )
 
 
 @pytest.fixture
