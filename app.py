@@ -12,13 +12,16 @@ STAYS = (
     "close the page" if IS_DEMO
     else "Your images, models and results stay in folders on this computer"
 )  # fmt: skip
+DOES = (
+    "look at the data, see how a model has learned from it, and ask the model about new images."
+    if IS_DEMO
+    else "look at the data, train, and ask the model about new images. All on this computer, "
+    "without writing code."
+)
 
 ui.begin_page("Home")
 st.title("From your images to a classifier you can trust")
-st.caption(
-    "Ultrasound, calcified or not, or any two classes: look at the data, train, and ask the model "
-    f"about new images. {'' if IS_DEMO else 'All on this computer, without writing code.'}"
-)
+st.caption(f"Ultrasound, calcified or not, or any two classes: {DOES}")
 # Their places stand whether anything is in them or not, so that the cards stay where they are.
 with st.container():
     if is_first_visit():
@@ -31,12 +34,15 @@ index = None
 with st.container(), ui.errors():
     if ui.get_data_config().folder:
         index = ui.load_index(ui.get_data_config())
+# A button that moves under the mouse is not clicked: all three cards stand before one is filled,
+# and in each the button stands above what takes its time to come.
 cards = st.grid(3, min_column_width=230)
-with cards, st.container(border=True, height="stretch"):
+data, train, predict = (cards.container(border=True, height="stretch") for _ in range(3))
+with data:
     show_data_card(index)
-with cards, st.container(border=True, height="stretch"):
+with train:
     show_train_card(index)
-with cards, st.container(border=True, height="stretch"):
+with predict:
     show_predict_card(index)
 
 with st.expander("What is synthetic here, and what stays private"):

@@ -1,7 +1,5 @@
 """The three cards of the home page: the real state of each step, one button, and its proof."""
 
-from contextlib import suppress
-
 import numpy as np
 import streamlit as st
 
@@ -9,13 +7,14 @@ from polyp_core import jobs, words, workspace
 from polyp_core.access import check_file, is_demo
 from polyp_core.dataset import Index
 from polyp_core.decision import read_worth
-from polyp_core.errors import PolypError
-from polyp_core.prediction import draw_overlay
+from polyp_core.errors import AccessError, ImageError
+from polyp_core.prediction import Classifier, Prediction, draw_overlay
 from polyp_core.runs import FINAL_STATES, Run
 from ui import charts
 from ui.draft import get_data_config, has_own_folder
 from ui.frame import errors, show_problem
 from ui.home_visit import (
+    EXAMPLE,
     draw_new_image,
     fit_first_run,
     get_usual,
@@ -28,7 +27,6 @@ from ui.home_visit import (
 from ui.pictures import is_dark, show_image
 from ui.readers import (
     find_active_run,
-    list_demo_pictures,
     load_audit,
     name_run,
     open_classifier,
@@ -53,20 +51,21 @@ def show_data_card(index: Index | None) -> None:
     else:
         name = "Your images" if has_own_folder() else "Demo images"
         st.write(f"{name}: **{len(index.images)}**, {' or '.join(map(escape, index.class_names))}")
-        row = index.images[index.images["label"] == 1].iloc[0]
-        with errors():
-            picture = read_picture(str(index.folder / row["path"]), row["sha256"])
-            show_image(_crop(picture.pixels), f"An image of the class {index.class_names[1]}")
         if _is_checked(index):
             with errors():
                 st.markdown(say_split(index))
                 st.caption(say_findings(index, load_audit(get_data_config())))
+        else:
+            st.button(
+                "Check these images", type="primary", icon=":material/fact_check:",
+                key="home check", on_click=_note_checked, args=(str(index.folder),),
+                width="stretch",
+            )  # fmt: skip
+        row = index.images[index.images["label"] == 1].iloc[0]
+        with errors():
+            picture = read_picture(str(index.folder / row["path"]), row["sha256"])
+            show_image(_crop(picture.pixels), f"An image of the class {index.class_names[1]}")
     st.space("stretch")
-    if index is not None and not _is_checked(index):
-        st.button(
-            "Check these images", type="primary", icon=":material/fact_check:", key="home check",
-            on_click=_note_checked, args=(str(index.folder),), width="stretch",
-        )  # fmt: skip
     st.page_link("pages/data.py", label="Look at the data", icon=":material/arrow_forward:")
 
 
@@ -77,11 +76,8 @@ def show_train_card(index: Index | None) -> None:
     if active is not None:
         st.fragment(_show_progress, run_every=_LOOK_EVERY_S)(active)
     else:
-        _show_best(best)
+        _show_best(best, index)
     st.space("stretch")
-    if active is None and index is not None and is_first_visit():
-        with errors():
-            _offer_training(index)
     st.page_link(
         "pages/results.py", label="Look at the results", icon=":material/monitoring:",
         query_params={"run": "demo" if best == workspace.DEMO_RUN else best.name},
@@ -96,19 +92,10 @@ def show_predict_card(index: Index | None) -> None:
     st.header(":material/center_focus_strong: Predict", anchor=False)
     newest = workspace.list_finished_runs(workspace.get_runs_dir())[0]
     best = workspace.find_best_run(workspace.get_runs_dir())
-    ready = f"Ready: **{escape(name_run(newest))}**"
-    # What the best run is worth stands on the card beside this one.
-    is_said = newest == best and newest != workspace.DEMO_RUN
-    st.write(ready if is_said else f"{ready}: {_say_worth(newest)}")
+    st.write(f"Ready: **{escape(name_run(newest))}**")
     is_fair = knows_demo_images(newest)
     asked, number = st.session_state.get(_ASKED, ("", -1))
     is_asked = is_fair and asked == str(newest.directory)
-    with suppress(PolypError):  # whose images may be gone, or not to be shown here
-        if is_asked:
-            _show_answer(newest, number)
-        else:
-            _show_example(newest)
-    st.space("stretch")
     if is_fair:
         is_next = not is_asked and _is_checked(index) and (is_demo() or _has_trained())
         st.button(
@@ -116,6 +103,15 @@ def show_predict_card(index: Index | None) -> None:
             type="primary" if is_next else "secondary", icon=":material/contact_support:",
             on_click=_ask, args=(str(newest.directory), number + 1), width="stretch",
         )  # fmt: skip
+    with errors():
+        if is_asked:
+            _show_answer(newest, number)
+        else:
+            _show_example(newest, is_fair=is_fair)
+    # What the best run is worth stands on the card beside this one.
+    if newest != best or newest == workspace.DEMO_RUN:
+        st.caption(_say_worth(newest))
+    st.space("stretch")
     st.page_link("pages/predict.py", label="Classify an image", icon=":material/arrow_forward:")
 
 
@@ -145,16 +141,10 @@ def _ask(directory: str, number: int) -> None:
     st.session_state[_ASKED] = (directory, number)
 
 
-def _show_best(best: Run) -> None:
-    if best == workspace.DEMO_RUN:
-        st.write(
-            "How the demo model learned" if is_demo()
-            else "No run of your own yet; this is the demo model's"
-        )  # fmt: skip
-    else:
-        st.write(f"Best run **{escape(name_run(best))}**")
-    _show_curve(best)
+def _show_best(best: Run, index: Index | None) -> None:
+    """The best run and what it has proved; before there is one, how to begin."""
     if best != workspace.DEMO_RUN:
+        st.write(f"Best run **{escape(name_run(best))}**")
         metrics = read_worth(best)
         if metrics is None:
             st.write("It was not tested")
@@ -162,6 +152,16 @@ def _show_best(best: Run) -> None:
             level, unit = words.get_main_level(metrics)
             said = say_training(best, words.say_worth(level, unit), words.say_doubt(level))
             st.markdown(said)
+    elif is_demo():
+        st.write("How the demo model learned")
+    else:
+        st.write("No run of your own yet")
+        if index is not None and is_first_visit():
+            with errors():
+                _offer_training(index)
+    _show_curve(best)
+    if best == workspace.DEMO_RUN and not is_demo():
+        st.caption("How the demo model learned")
 
 
 def _show_progress(run: Run) -> None:
@@ -222,34 +222,37 @@ def _show_answer(run: Run, number: int) -> None:
     """What a model says of a new patient's image, and what the image really shows."""
     image, classifier = draw_new_image(number), open_classifier(run)
     prediction = classifier.classify(image.content, image.name)
-    positive_class = classifier.class_names[1]
-    positive = prediction.class_name == positive_class
-    overlay = draw_overlay(prediction, 0.7, positive=positive)
-    sign = "for" if positive else "against"
-    alt = f"A new patient's image; in colour what speaks {sign} {positive_class}"
-    show_image(_crop(overlay), alt)
+    _show_evidence(prediction, classifier, "A new patient's image")
     st.markdown(say_answer(image, prediction, classifier))
-    st.caption(
-        "No training has seen this patient; one answer alone proves little. "
-        f"Bright: speaks {sign} {escape(positive_class)}"
-    )
+    st.caption("No training has seen this patient; one answer alone proves little.")
 
 
-def _show_example(run: Run) -> None:
-    """An image that a model was validated on, with its evidence; nothing where there is none."""
-    index = run.read_index()
-    rows = index.select("validation").sort_values("label", ascending=False, kind="stable")
-    if run == workspace.DEMO_RUN:  # which ships without its images
-        paths = list_demo_pictures()[:1]
+def _show_example(run: Run, *, is_fair: bool) -> None:
+    """An image that a model has not learned from, with its evidence; or that none is here."""
+    classifier = open_classifier(run)
+    if is_fair:
+        image = draw_new_image(EXAMPLE)
+        prediction = classifier.classify(image.content, image.name)
     else:
-        paths = [index.folder / path for path in rows["path"][:1]]
-    for path in paths:
-        check_file(path)
-        prediction = open_classifier(run).classify(path)
-        positive = prediction.class_name == run.read_class_names()[1]
-        overlay = draw_overlay(prediction, 0.7, positive=positive)
-        alt = f"An ultrasound image with the evidence for {prediction.class_name} in colour"
-        show_image(_crop(overlay), alt)
+        index = run.read_index()
+        rows = index.select("validation").sort_values("label", ascending=False, kind="stable")
+        try:
+            path = check_file(index.folder / rows["path"].iloc[0])
+            prediction = classifier.classify(path)
+        except (AccessError, ImageError, IndexError):
+            st.caption(":material/hide_image: The images that it was validated on are not here.")
+            return
+    _show_evidence(prediction, classifier, "An ultrasound image")
+
+
+def _show_evidence(prediction: Prediction, classifier: Classifier, subject: str) -> None:
+    """The picture with what speaks for the answer in colour, and what bright means."""
+    positive_class = classifier.class_names[1]
+    is_positive = prediction.class_name == positive_class
+    overlay = draw_overlay(prediction, 0.7, positive=is_positive)
+    speaks = f"speaks {'for' if is_positive else 'against'} {positive_class}"
+    show_image(_crop(overlay), f"{subject}; in colour what {speaks}")
+    st.caption(f"Bright: {escape(speaks)}")
 
 
 def _say_worth(run: Run) -> str:

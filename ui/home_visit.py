@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from polyp_core import words, workspace
+from polyp_core import words
 from polyp_core.answers.wording import word_answer
 from polyp_core.audit import Audit
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.errors import PolypError
+from polyp_core.origins import read_origin
 from polyp_core.phantom import CLASS_NAMES, draw_parameters, is_calcified, render_phantom
 from polyp_core.prediction import Classifier, Prediction
 from polyp_core.recipe import find_facts, fit_preset
@@ -26,6 +26,7 @@ FIRST_EPOCHS, FIRST_SIDE_PX = 30, 96
 # The demo images and those of the demo model are of patients 1 to 200; these are of others. The
 # first of them is calcified, so that there is something to see.
 _FIRST_NEW_PATIENT = 1002
+EXAMPLE = -4  # the number of one that is shown before any is asked about; calcified as well
 _SEED = 0
 
 
@@ -64,7 +65,7 @@ def draw_new_image(number: int) -> NewImage:
     """An image of a new patient, drawn as the demo images are.
 
     Args:
-        number: Of the patient, from 0.
+        number: Of the patient, from 0; `EXAMPLE` is none of these.
     """
     patient = _FIRST_NEW_PATIENT + number
     picture = render_phantom(draw_parameters(_SEED, patient, 1))
@@ -78,14 +79,7 @@ def draw_new_image(number: int) -> NewImage:
 
 def knows_demo_images(run: Run) -> bool:
     """Whether a run has learned from images such as the demo set's, so that a new one is fair."""
-    if run == workspace.DEMO_RUN:
-        return True
-    try:
-        folder = run.read_config().data.folder
-    except PolypError:
-        return False
-    is_same = folder == str(workspace.get_demo_data_dir().absolute())
-    return is_same and set(run.read_class_names()) == set(CLASS_NAMES)
+    return set(run.read_class_names()) == set(CLASS_NAMES) and read_origin(run).is_synthetic
 
 
 def say_split(index: Index) -> str:

@@ -9,31 +9,32 @@ from ui.frame import errors, toast_next
 from ui.words import escape
 
 _FILE, _NAME = "bring model file", "bring model name"
-_ROUND = "bring model round"  # counts, so that an uploader is empty again after its file came in
+_ROUND = "bring model round"  # counts, so that what brought a file in is closed and empty again
 
 
 def show_import() -> None:
     """A popover to bring in a run; on a shared demo, which keeps nothing, there is none."""
     if is_demo():
         return
-    with st.popover("Bring a model from another computer", icon=":material/move_to_inbox:"):
+    number = st.session_state.setdefault(_ROUND, 0)
+    with st.popover(
+        "Bring a model from another computer", icon=":material/move_to_inbox:",
+        key=f"bring model {number}",
+    ):  # fmt: skip
         st.caption(
             "Drop the bundle that was made there (on the results page, under *Share*), or a zip of "
             "the run's folder (it lies in `workspace/runs`). Only its settings and numbers are "
             "taken: the network is built anew here, so a file from a stranger cannot run anything. "
             "Its images stay where they are."
         )
-        st.caption(
-            f"A zip may have {st.get_option('server.maxUploadSize')} MB. Needed are `config.json`, "
-            "`serving.json`, `index.csv` and one of `model.weights.h5` and `model.keras`; "
-            "`predictions.csv` (for `metrics.json`), `history.csv`, `decision.json`, "
-            "`features.npy` and `familiarity.*` make it whole. `serving.tflite` is made anew. A "
-            "larger file comes in with `python -m polyp_core import FILE`."
-        )
-        number = st.session_state.setdefault(_ROUND, 0)
         file = st.file_uploader(
-            "A bundle, or a zip of a run's folder", type="zip", key=f"{_FILE} {number}"
-        )
+            "A bundle, or a zip of a run's folder", type="zip", key=f"{_FILE} {number}",
+            help=f"At most {st.get_option('server.maxUploadSize')} MB; a larger file comes in with "
+            "`python -m polyp_core import FILE`. Needed are `config.json`, `serving.json`, "
+            "`index.csv` and one of `model.weights.h5` and `model.keras`; `predictions.csv` (for "
+            "`metrics.json`), `history.csv`, `decision.json`, `features.npy` and `familiarity.*` "
+            "make it whole. `serving.tflite` is made anew.",
+        )  # fmt: skip
         if file is None:
             return
         runs_dir = get_runs_dir()

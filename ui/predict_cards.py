@@ -84,7 +84,7 @@ def show_card(
     elif is_alone:
         words, bar = st.columns([1, 1], gap="small", vertical_alignment="center")
         with words:
-            show_words(answer.name, prediction, classifier, is_large=True)
+            show_words(answer.name, prediction, classifier)
         with bar:
             show_bar(prediction, classifier, key=f"bar {answer.key}")
         _show_pair(answer.name, prediction, classifier, look, st.columns(2, gap="small"))
@@ -104,15 +104,14 @@ def show_card(
                 offer()
 
 
-def show_heading(prediction: Prediction, classifier: Classifier, *, is_large: bool = False) -> None:
+def show_heading(prediction: Prediction, classifier: Classifier) -> None:
     """The class with its colour, or that there is no sure answer."""
-    show = st.header if is_large else st.subheader
     if not prediction.is_sure:
-        show(":material/contact_support: Not sure: show it to a person", anchor=False)
+        st.header(":material/contact_support: Not sure: show it to a person", anchor=False)
         return
     colour = get_class_colours()[classifier.class_names.index(prediction.class_name)]
     name = prediction.class_name[:1].upper() + prediction.class_name[1:]
-    st.subheader(f':color[●]{{foreground="{colour}"}} {escape(name)}', anchor=False)
+    st.header(f':color[●]{{foreground="{colour}"}} {escape(name)}', anchor=False)
 
 
 def show_bar(prediction: Prediction, classifier: Classifier, key: str) -> None:
@@ -142,13 +141,11 @@ def show_overlay(name: str, prediction: Prediction, classifier: Classifier, look
     )
 
 
-def show_words(
-    name: str, prediction: Prediction, classifier: Classifier, *, is_large: bool = False
-) -> None:
+def show_words(name: str, prediction: Prediction, classifier: Classifier) -> None:
     """What it is called, the answer, and why there is none where the model is not sure."""
     with st.container(gap="xxsmall"):
         st.caption(escape(name))
-        show_heading(prediction, classifier, is_large=is_large)
+        show_heading(prediction, classifier)
         if not prediction.is_sure and classifier.band is not None:
             low, high = 100 * classifier.band.low, 100 * classifier.band.high
             level = say_level(classifier, "image")
@@ -162,7 +159,7 @@ def show_refusal(name: str, prediction: Prediction) -> None:
     """That there is no answer, and why."""
     with st.container(gap="xxsmall"):
         st.caption(escape(name))
-        st.subheader(":material/block: No answer: not like the training images", anchor=False)
+        st.header(":material/block: No answer: not like the training images", anchor=False)
         show_reasons(prediction)
 
 

@@ -46,7 +46,7 @@ def _show_side(
     with st.container(gap="xxsmall"):
         st.caption(escape(name))
         if prediction.is_refused:
-            st.subheader(":material/block: No answer", anchor=False)
+            st.header(":material/block: No answer", anchor=False)
             show_reasons(prediction)
         else:
             show_heading(prediction, classifier)

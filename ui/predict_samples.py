@@ -63,7 +63,7 @@ def show_empty() -> None:
             "which places of the picture speak for it and against it. Where an image is not like "
             "those the model has learned from, it gives no answer and says why."
         )
-        with st.grid(5, min_column_width=70, gap="xsmall"):
+        with st.grid(5, min_column_width=56, gap="xsmall"):
             for name, data in draw_samples():
                 st.image(_fit_thumbnail(data), output_format="PNG", alt=f"The sample {name}")
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -97,7 +97,7 @@ def _show_head(
     act, state = None, status["state"]
     icon, colour = _STATES[state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(escape(name_run(run)), anchor=False, width="content")
+        st.header(escape(name_run(run)), anchor=False, width="content")
         st.badge(state.capitalize(), icon=icon, color=colour)
         st.space("stretch")
         if is_demo():
@@ -181,7 +181,7 @@ def _show_outcome(
     metrics, state = read_worth(run), status["state"]
     if state == "finished" and metrics is not None:
         level, unit = words.get_main_level(metrics)
-        with st.grid(4, min_column_width=150):
+        with st.grid(4, min_column_width=185):  # in less an interval is cut
             for name in ("accuracy", "sensitivity", "specificity"):
                 label = f"{name.capitalize()}, n = {level[name]['n']}"
                 st.metric(label, words.say_percent(level[name]), border=True)
@@ -224,11 +224,11 @@ def _say_calibration(calibration: dict[str, Any]) -> str:
     is_same = f"{loss['before']:.3f}" == f"{loss['after']:.3f}"
     if abs(temperature - 1) < 0.02 or is_same:
         return "The network was as sure of itself as its validation bears out."
-    sure = "too sure" if temperature > 1 else "not sure enough"
+    sure, way = ("too sure", "towards") if temperature > 1 else ("not sure enough", "away from")
     return (
-        f"The network was {sure} of itself: its logits are divided by a temperature of "
-        f"{temperature:.2f}, fitted on these same {calibration['n']} images, where it brings the "
-        f"log loss from {loss['before']:.3f} to {loss['after']:.3f}."
+        f"The network was {sure} of itself, so its probabilities are moved {way} "
+        f"50\N{NO-BREAK SPACE}% (temperature {temperature:.2f}, fitted on these same "
+        f"{calibration['n']} images; log loss {loss['after']:.3f} instead of {loss['before']:.3f})."
     )
 
 

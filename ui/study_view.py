@@ -137,7 +137,7 @@ def show_studies() -> None:
 def _say_cost(
     draft: RunConfig, index: Index, num_folds: int, num_seeds: int, shares: Sequence[float]
 ) -> str:
-    """Such as "5 runs, about 4 min on two cores", where the pace is known."""
+    """Such as "5 runs, about 4 min, on a slow computer 12 min", where the pace is known."""
     num_images = len(index.images) if num_folds > 1 else len(index.select("train"))
     part = 1 - 1 / num_folds if num_folds > 1 else 1.0
     num_runs = num_folds * num_seeds * len(shares)
@@ -257,7 +257,7 @@ def _show_numbers(metrics: dict[str, Any]) -> None:
     """Pooled numbers with intervals, and how much a member's number varies."""
     level, unit = words.get_main_level(metrics)
     spread = metrics["members"].get(unit[:-1], metrics["members"]["image"])
-    with st.grid(4, min_column_width=150):
+    with st.grid(4, min_column_width=185):
         for name in _NUMBERS:
             say = words.say_auc if name == "auc" else words.say_percent
             title = "AUC" if name == "auc" else name.capitalize()

@@ -10,12 +10,39 @@ from tests.conftest import list_runs, wait_until
 from tests.e2e.conftest import open_page, wait_for_rest
 
 pytestmark = pytest.mark.e2e
+# Where each button of a card stands below the card's title, at every frame from its first one on.
+FOLLOW_BUTTONS = """
+window.places = {}
+const follow = () => {
+    for (const title of document.querySelectorAll("[data-testid=stMain] h2")) {
+        const card = title.closest("[data-testid=stVerticalBlock]")
+        for (const button of card.querySelectorAll("[data-testid=stButton] button")) {
+            const [to, from] = [button, title].map((each) => each.getBoundingClientRect())
+            window.places[button.innerText] ??= []
+            window.places[button.innerText].push([to.left, to.top - from.top])
+        }
+    }
+    requestAnimationFrame(follow)
+}
+requestAnimationFrame(follow)
+"""
 
 
 def click(page, name: str) -> None:
     wait_for_rest(page)  # cards that still grow move their buttons
     page.get_by_role("button", name=name).click()
     wait_for_rest(page)
+
+
+def test_a_button_stays_where_it_first_appears_while_the_cards_are_drawn(page, start_server):
+    """One that moves while the mouse is down is not clicked, and nothing says so."""
+    page.add_init_script(FOLLOW_BUTTONS)
+    open_page(page, start_server(), "")
+    places = page.evaluate("window.places")
+    assert len(places) == 3, places.keys()
+    for name, seen in places.items():
+        for side in zip(*seen, strict=True):
+            assert max(side) - min(side) < 2, (name, sorted(set(side)))
 
 
 def test_three_clicks_lead_to_a_trained_model_and_each_says_what_it_has_shown(
