@@ -42,7 +42,7 @@ def show_evidence(judged: Judged, unit: str) -> None:
         shown = ui.show_threshold(judged, unit)
         with head:
             ui.show_head(judged, unit, shown)
-        ui.write_results_link(judged, unit, shown.threshold)
+        ui.write_results_link(judged, unit, shown)
         ui.show_figures(judged, unit, shown)
     if shown is None:  # then the page has said why
         return

@@ -1,6 +1,6 @@
 """The same work without a browser: `python -m polyp_core COMMAND …`.
 
-No command imports TensorFlow here; `train` and `resume` start a worker that does.
+No command imports TensorFlow here; those that need it start a process that does.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from polyp_core import (
     study_commands,
     words,
 )
-from polyp_core.config import DataConfig, RunConfig
-from polyp_core.dataset import Index, read_index
+from polyp_core.config import RunConfig
+from polyp_core.dataset import read_index
 from polyp_core.errors import DatasetError, PolypError
 from polyp_core.run_commands import show_progress
 from polyp_core.workspace import get_cache_dir
@@ -70,7 +70,8 @@ def _audit(options: argparse.Namespace) -> int:
             f"The clean split cannot be written to '{target}'. Expected a name that ends in .csv, "
             "by which it is known as a manifest, and is not taken yet. Choose such a name."
         )
-    index = _read_images(config)
+    with show_progress("Reading images") as progress:
+        index = read_index(config, progress, cache_dir=get_cache_dir())
     with show_progress("Comparing images") as progress:
         audit = audit_index(index, get_cache_dir(), progress)
     if options.json:
@@ -114,11 +115,6 @@ def _say_counts(counts: dict[str, Any]) -> str:
         if counts[key]:
             parts.append(f"{counts[key]} {what}")
     return "; ".join(parts)
-
-
-def _read_images(config: DataConfig) -> Index:
-    with show_progress("Reading images") as progress:
-        return read_index(config, progress, cache_dir=get_cache_dir())
 
 
 def _build_parser() -> argparse.ArgumentParser:

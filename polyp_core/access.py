@@ -25,7 +25,7 @@ _MAX_LENGTH = 4096  # no system has longer paths
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NETWORK = re.compile(r"[\s\"']*[\\/]([\\/]|\?\?[\\/])")  # Windows takes "\??\" as it takes "\\?\"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|\\\\)|file:", re.IGNORECASE)  # "C:/" is none
-_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?")
+DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?")
 _HAS_DEVICES = os.name == "nt"  # elsewhere "aux" is a name as any other
 _AT_HOME = "Run it on your own computer for that; README says how, in two commands."
 
@@ -60,9 +60,9 @@ def list_users() -> list[str] | None:
 def list_roots() -> list[Path] | None:
     """The folders below which images may be read, resolved; None where there is no limit."""
     text = os.environ.get("POLYP_DATA_ROOTS", "")
-    return [_resolve(part.strip()) for part in text.split(os.pathsep) if part.strip()] or (
-        [] if text else None
-    )
+    if not text:
+        return None
+    return [_resolve(part.strip()) for part in text.split(os.pathsep) if part.strip()]
 
 
 def is_limited() -> bool:
@@ -106,7 +106,7 @@ def check_folder(path: str | Path) -> Path:
             on a shared demo, if it is not that of the demo images.
     """
     if not is_limited():
-        return _expand(os.fspath(path))
+        return Path(path).expanduser()
     if is_demo():
         found = _find_below(path, [_resolve(get_demo_data_dir())])
         if found is None:
@@ -206,15 +206,11 @@ def _is_sound(text: str) -> bool:
         return False
     if not _HAS_DEVICES:
         return True
-    return not any(_DEVICE.fullmatch(part) for part in re.split(r"[\\/]", text))
+    return not any(DEVICE.fullmatch(part) for part in re.split(r"[\\/]", text))
 
 
 def _resolve(path: str | Path) -> Path:
-    return Path(os.path.realpath(_expand(os.fspath(path))))
-
-
-def _expand(text: str) -> Path:
-    return Path(text).expanduser()
+    return Path(os.path.realpath(Path(path).expanduser()))
 
 
 def _say_roots(roots: list[Path]) -> str:

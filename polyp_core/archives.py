@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from polyp_core.access import DEVICE
 from polyp_core.errors import DatasetError
 
 MAX_FILES = 100_000
@@ -37,7 +38,6 @@ _DAMAGE = (
 _JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "__pycache__"}
 _JUNK |= {"@eadir", "$recycle.bin", "system volume information"}
 _DRIVE = re.compile(r"[A-Za-z]:")
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)")
 _CONTROL = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"  # C0, C1 and halves of a character
 _UNWRITABLE = re.compile(f'[{_CONTROL}<>:"|?*]' if os.name == "nt" else f"[{_CONTROL}]")
 
@@ -186,7 +186,7 @@ def find_place(entry: str) -> tuple[str, ...]:
         what = "has no name"
     elif len(parts) > MAX_DEPTH or max(sizes) > MAX_NAME_BYTES or sum(sizes) > MAX_PATH_BYTES:
         what = f"is too long: {len(parts)} deep, {sum(sizes)} bytes, {max(sizes)} of one name"
-    elif any(part.endswith((".", " ")) or _RESERVED.match(part) for part in parts):
+    elif any(part.endswith((".", " ")) or DEVICE.fullmatch(part) for part in parts):
         what = "has a name that Windows cannot have (CON, NUL …, or a dot or space at the end)"
     else:
         return parts

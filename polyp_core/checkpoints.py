@@ -77,7 +77,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         OSError: If a file cannot be read at this moment.
     """
     try:
-        epoch, step = int(path.stem[6:11]), int(path.stem[17:])
+        epoch, step = _read_name(path)
         facts, variables = _read_arrays(path)
         best_epoch, best_weights = int(facts["best_epoch"]), None
         if best_epoch:
@@ -103,11 +103,16 @@ def discard_newer(run: Run, checkpoint: Checkpoint) -> None:
     """Delete what lies after a checkpoint: it is damaged, or will be made again."""
     directory = run.path("checkpoints")
     for path in read_checkpoints(run):
-        if (int(path.stem[6:11]), int(path.stem[17:])) > (checkpoint.epoch, checkpoint.step):
+        if _read_name(path) > (checkpoint.epoch, checkpoint.step):
             path.unlink()
     for path in directory.glob(_BESTS):
         if int(path.stem[5:]) > checkpoint.best_epoch:
             path.unlink()
+
+
+def _read_name(path: Path) -> tuple[int, int]:
+    """Epoch and step of a checkpoint."""
+    return int(path.stem[6:11]), int(path.stem[17:])
 
 
 def _name_best(directory: Path, epoch: int) -> Path:
@@ -116,7 +121,6 @@ def _name_best(directory: Path, epoch: int) -> Path:
 
 def _write_arrays(path: Path, facts: dict[str, np.ndarray], arrays: Sequence[np.ndarray]) -> None:
     numbered = {f"{number:05d}": array for number, array in enumerate(arrays)}
-
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **facts, **numbered)
     content.write(hashlib.sha256(content.getbuffer()).digest())

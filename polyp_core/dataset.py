@@ -12,7 +12,7 @@ from polyp_core.config import DataConfig
 from polyp_core.errors import DatasetError
 from polyp_core.layout import Sources, find_sources
 from polyp_core.manifest import SourceFile, write_manifest
-from polyp_core.scan import Facts, Result, scan_files, show_path
+from polyp_core.scan import Facts, Result, scan_files, show_path, stamp_file
 from polyp_core.splitting import divide
 from polyp_core.words import say_number, speaks_of_absence
 
@@ -172,7 +172,7 @@ def fingerprint_folder(folder: str) -> int:
         DatasetError: If the folder is not there or not in a known layout.
     """
     sources = find_sources(folder)
-    return hash(tuple((file, *_stat_file(sources.folder / file.path)) for file in sources.files))
+    return hash(tuple((file, *stamp_file(sources.folder / file.path)) for file in sources.files))
 
 
 def choose_positive_class(classes: list[str], wanted: str = "") -> str:
@@ -202,14 +202,6 @@ def find_group(name: str, pattern: str) -> str:
     expression = re.compile(pattern) if pattern else _SPOKEN_GROUP
     match = expression.search(name)
     return (match.group(1 if expression.groups else 0) or "") if match else ""
-
-
-def _stat_file(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError:  # gone since it was found
-        return -1, -1
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _check_classes(sources: Sources, results: list[Result]) -> None:

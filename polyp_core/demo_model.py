@@ -5,7 +5,6 @@ on them as any run is trained, and keeps what predicting and showing needs in
 polyp_core/demo_run/. Takes about four minutes on two cores.
 """
 
-import json
 import shutil
 import sys
 import tempfile
@@ -38,7 +37,7 @@ def main() -> int:
 
 def _forget_folder() -> None:
     """What ships names no folder of the machine it was made on."""
-    values = json.loads(DEMO_RUN.path("config.json").read_text(encoding="utf-8"))
+    values = DEMO_RUN.read_json("config.json")
     values["settings"]["data"]["folder"] = values["folder"] = "demo-data"
     DEMO_RUN.write_json("config.json", values)
 

@@ -22,7 +22,7 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _name_processor(),
         "processors": os.cpu_count(),
-        "packages": {name: _find_version(name) for name in PACKAGES},
+        "packages": {name: find_version(name) for name in PACKAGES},
     }
 
 
@@ -75,7 +75,8 @@ def _name_processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _find_version(package: str) -> str:
+def find_version(package: str) -> str:
+    """Of an installed package; "" without it. OpenCV, for one, is also had under other names."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
 """A trained run and images become predictions, features and numbers with intervals."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +24,16 @@ from polyp_core.runs import Run
 
 Progress = Callable[[int, int], None]
 _COLUMNS = ["path", "frame", "split", "group", "label"]
+_LEFT_OUT = (  # what a count is called, and what it means
+    ("num_training_images_left_out", "image", "left out: the model was trained on {it}."),
+    ("num_unreadable", "file", "left out: {it} cannot be read."),
+    ("num_images_of_training_patients", "image",
+     "counted, but of a patient named as one of training. If it is the same person, the result "
+     "leans to the good side."),
+    ("num_validation_images", "image",
+     "counted that the model was validated on: epoch and threshold may have been chosen by {it}. "
+     "For {it} this is no test."),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +150,22 @@ def find_unseen(
             "num_unreadable": len(index.unreadable),
         },
     )
+
+
+def list_left_out(metrics: Mapping[str, Any]) -> list[str]:
+    """What was left out of a test on other images, or counted with a doubt; a sentence each."""
+    said = []
+    for name, noun, meaning in _LEFT_OUT:
+        number = metrics.get(name, 0)
+        if not isinstance(number, int) or number <= 0:
+            continue
+        if name == "num_validation_images" and number == metrics.get("num_images"):
+            said.append("All are images that the model was validated on: this is no test.")
+            continue
+        text = meaning.format(it="it" if number == 1 else "them")
+        text = text.replace("them cannot", "they cannot")
+        said.append(f"{number:,} {noun}{'' if number == 1 else 's'} {text}")
+    return said
 
 
 def predict_index(

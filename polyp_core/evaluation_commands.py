@@ -6,9 +6,10 @@ import sys
 from typing import Any
 
 from polyp_core import words
+from polyp_core.checks.wording import choose_measure, list_shortcuts, say_robustness
 from polyp_core.decision import read_decision
 from polyp_core.errors import RunError
-from polyp_core.evaluation import find_unseen, predict_index
+from polyp_core.evaluation import find_unseen, list_left_out, predict_index
 from polyp_core.evaluation_jobs import start_checks, stop_evaluation
 from polyp_core.evidence import describe_predictions, split_levels
 from polyp_core.evidence.describe import check_prevalence
@@ -111,18 +112,8 @@ def choose_own_threshold(run: Run, goal_text: str | None) -> tuple[float, str]:
 
 def _print_evaluation(result: dict[str, Any]) -> None:
     print(f"{words.say_worth(*words.get_main_level(result))}.")
-    print(
-        f"{result['num_images']} images tested; {result['num_training_images_left_out']} left out "
-        f"because the run was trained on them, {result['num_unreadable']} unreadable; "
-        f"{result['num_images_of_training_patients']} tested ones bear the name of a training "
-        "patient."
-    )
-    if result["num_validation_images"]:
-        print(
-            f"{result['num_validation_images']} of them are the run's own validation images, on "
-            "which epoch, temperature and threshold may have been chosen: for these this is no "
-            "test."
-        )
+    for sentence in list_left_out(result):
+        print(sentence)
     positive = words.make_visible(result["positive_class"])
     print(
         f"Positive: '{positive}' from probability {result['threshold']:.4g} on "
@@ -141,7 +132,7 @@ def say_metric(metric: dict[str, Any], *, is_share: bool) -> str:
         return f"not defined: {reason}"
     if metric["low"] is not None:
         return words.say_percent(metric) if is_share else words.say_auc(metric)
-    value = f"{words.round_percent(metric['value'])} %" if is_share else f"{metric['value']:.2f}"
+    value = f"{words.write_percent(metric['value'])}" if is_share else f"{metric['value']:.2f}"
     return f"{value}, no interval: {reason}"
 
 
@@ -165,7 +156,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def say_checks(found: dict[str, Any]) -> list[str]:
-    """What checks.json holds, in lines: a Markdown table, then what was found of shortcuts."""
+    """What checks.json holds, in lines: a Markdown table, then what it means."""
     has_patients = "patient" in found["shortcuts"]["border"]
     unit = "patient" if has_patients else "image"
     left_out = f", {found['num_left_out']} cannot be read" * bool(found["num_left_out"])
@@ -185,29 +176,6 @@ def say_checks(found: dict[str, Any]) -> list[str]:
                 f"| {say_metric(numbers['accuracy'], is_share=True)} "
                 f"| {say_metric(numbers['mean_change'], is_share=True)} |"
             )
-    shortcuts, lines = found["shortcuts"], [*lines, ""]
-    for place, title in (("outside", "Outside the scan area"), ("text", "On burned-in text")):
-        for name, shares in (
-            ("all", shortcuts[place]["all"]),
-            *shortcuts[place]["classes"].items(),
-        ):
-            lines.append(f"{title}, {words.make_visible(name)}: {_say_shares(shares)}")
-    border = shortcuts["border"]
-    numbers = border[unit]
-    lines.append(
-        f"Outermost {100 * border['width']:g} % of each side painted over: AUC "
-        f"{say_metric(numbers['auc_blanked'], is_share=False)} against "
-        f"{say_metric(numbers['auc'], is_share=False)}, difference "
-        f"{say_metric(numbers['difference'], is_share=False)}"
-    )
-    return lines
-
-
-def _say_shares(shares: dict[str, Any]) -> str:
-    if shares["area"]["value"] is None:
-        return str(shares["area"]["reason"])
-    counted = f"in {shares['num_with']} of {shares['num_images']} images"
-    return (
-        f"{say_metric(shares['saliency'], is_share=True)} of the saliency on "
-        f"{say_metric(shares['area'], is_share=True)} of the area, {counted}"
-    )
+    said = [say_robustness(found["robustness"], *choose_measure(found))]
+    said += [sentence for _, sentence in list_shortcuts(found)]
+    return [*lines, "", *map(words.make_visible, said)]

@@ -136,4 +136,7 @@ def _name_keras() -> str:
 
 
 if __name__ == "__main__":
+    from polyp_core.processes import end_with_parent
+
+    end_with_parent()
     sys.exit(main(Path(sys.argv[1])))

@@ -18,6 +18,7 @@ from polyp_core.exports import (
     write_new,
     write_preprocessing,
 )
+from polyp_core.run_commands import show_stage
 from polyp_core.runs import Run
 from polyp_core.words import make_visible, say_number
 from polyp_core.workspace import find_run
@@ -87,7 +88,7 @@ def _export(options: argparse.Namespace) -> int:
     is_there = _is_same(beside, rules)  # of another format, with the same rules
     if not is_there:
         check_free(beside)
-    made = export_run(run, form.name, target, _show)
+    made = export_run(run, form.name, target, show_stage)
     if not is_there:
         write_new(beside, rules)
     _print_table([made])
@@ -103,14 +104,14 @@ def _is_same(path: Path, text: str) -> bool:
 
 
 def _write_bundle(run: Run, target: Path, further: list[str]) -> int:
-    bundle = write_bundle(run, target, _show, formats=further)
+    bundle = write_bundle(run, target, show_stage, formats=further)
     _print_table(bundle.exports)
     print(f"{target} ({bundle.num_bytes / 1e6:.1f} MB)")
     return 0
 
 
 def _export_all(run: Run, folder: Path) -> int:
-    exports = export_all(run, folder, _show)
+    exports = export_all(run, folder, show_stage)
     write_new(folder / "preprocessing.json", write_preprocessing(run))
     _print_table(exports)
     for form in FORMATS.values():
@@ -130,7 +131,3 @@ def _print_table(exports: "list[Export] | tuple[Export, ...]") -> None:
             f"most  {images:>9}  {export.runtime}"
         )
     print(f"Compared on {exports[0].compared_on}.")
-
-
-def _show(stage: str) -> None:
-    print(f"{stage} …", file=sys.stderr, flush=True)

@@ -17,12 +17,10 @@ import keras
 
 from polyp_core.errors import PolypError
 from polyp_core.exports.preprocessing import ASSETS, FILE, KEY
-from polyp_core.files import write_atomically
 from polyp_core.models import LOGIT
-from polyp_core.network_size import measure_network
+from polyp_core.processes import end_with_parent, say_stage
 from polyp_core.runs import Run
-from polyp_core.serving import rebuild_model
-from polyp_core.weights import check_recorded, extract_weights
+from polyp_core.serving import load_network
 
 
 def main(directory: Path) -> int:
@@ -49,7 +47,7 @@ def write_models(run: Run, files: dict[str, str], text: str, directory: Path) ->
     Raises:
         ModelError: If model.keras is not the file that training wrote.
     """
-    _say(directory, "Building the network")
+    say_stage(directory, "Building the network")
     network = load_network(run)
     temperature = float(run.read_serving().get("temperature", 1.0))
     deployed = assemble_model(
@@ -62,23 +60,8 @@ def write_models(run: Run, files: dict[str, str], text: str, directory: Path) ->
         "onnx": lambda path: _write_onnx(deployed, path, text),
     }
     for name, file_name in files.items():
-        _say(directory, f"Writing {file_name}")
+        say_stage(directory, f"Writing {file_name}")
         writers[name](directory / file_name)
-
-
-def load_network(run: Run) -> keras.Model:
-    """The network of a run's model.keras, built from the settings; of the file the weights alone.
-
-    Raises:
-        ModelError: If it is not the file that training wrote.
-    """
-    config = run.read_config().model
-    check_recorded(run.directory)
-    with tempfile.TemporaryDirectory() as directory:
-        weights_path = Path(directory, "kept.weights.h5")
-        max_bytes = measure_network(config).num_bytes
-        extract_weights(run.path("model.keras"), weights_path, max_bytes)
-        return rebuild_model(config, weights_path)
 
 
 def assemble_model(network: keras.Model, *, is_mirrored: bool, temperature: float) -> keras.Model:
@@ -145,9 +128,6 @@ def _write_onnx(model: keras.Model, path: Path, text: str) -> None:
     onnx.save(content, path)
 
 
-def _say(directory: Path, stage: str) -> None:
-    write_atomically(directory / "stage.txt", stage, is_durable=False)
-
-
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(Path(sys.argv[1])))

@@ -14,7 +14,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
+from polyp_core.environment import find_version
 from polyp_core.errors import ConfigError, DatasetError
 from polyp_core.images import decode_pictures, prepare_picture
 
@@ -106,15 +106,8 @@ def _name_content(index: Index, config: RunConfig) -> str:
     data, model = config.data, config.model
     images = index.images[["sha256", "frame"]].to_csv(index=False)
     rest = [_VERSION, data.region, data.region_box, model.image_size_px, model.channels]
-    rest += [_find_version(package) for package in _DECODERS]
+    rest += [find_version(package) for package in _DECODERS]
     return hashlib.sha256((json.dumps(rest) + images).encode()).hexdigest()[:32]
-
-
-def _find_version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # OpenCV is also had under other names
-        return ""
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:

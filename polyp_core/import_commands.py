@@ -1,10 +1,10 @@
 """The command that brings in a run from another computer: import."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from polyp_core.model_import import import_run, suggest_name
+from polyp_core.run_commands import show_stage
 from polyp_core.workspace import get_runs_dir
 
 
@@ -20,10 +20,6 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _import(options: argparse.Namespace) -> int:
     runs_dir = options.runs or get_runs_dir()
     name = options.name or suggest_name(options.file, runs_dir)
-    run = import_run(Path(options.file), name, runs_dir, _show)
+    run = import_run(Path(options.file), name, runs_dir, show_stage)
     print(f"'{run.name}' is here and can predict: {run.directory}")
     return 0
-
-
-def _show(stage: str) -> None:
-    print(f"{stage} …", file=sys.stderr, flush=True)

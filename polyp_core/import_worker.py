@@ -6,10 +6,8 @@ say stands in result.json; without that it has failed. It may be killed at any m
 """
 
 import json
-import os
 import re
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from polyp_core.config import RunConfig
 from polyp_core.errors import ConfigError, ModelError, PolypError
 from polyp_core.network_size import NetworkSize, measure_network
+from polyp_core.processes import end_with_parent, say_stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +39,6 @@ def main(directory: Path) -> int:
     return 1 if problem else 0
 
 
-def _end_with_parent() -> None:
-    """What this process reads from closes with the process that started it."""
-    while os.read(0, 1024):
-        pass
-    os._exit(2)
-
-
 def _try_to_build(directory: Path) -> str:
     """What is wrong, or nothing."""
     try:
@@ -61,7 +53,7 @@ def _try_to_build(directory: Path) -> str:
             "The model takes more memory than it may. Expected a run as training wrote it. Bring "
             "in another, or a smaller network."
         )
-    except Exception as error:  # noqa: BLE001 - it must not end silently
+    except Exception as error:  # it must not end silently
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:300]
         return (
             f"The model cannot be built ({reason}). Expected a run as this version trains it. "
@@ -99,7 +91,7 @@ def _look(directory: Path) -> NetworkSize:
 
 def _build(directory: Path) -> None:
     """All files of the run that follow from its weights."""
-    _say(directory, "Starting TensorFlow, about 5 s")
+    say_stage(directory, "Starting TensorFlow, about 5 s")
     from polyp_core.decision import write_decision
     from polyp_core.evidence.goals import Decision
     from polyp_core.prediction import load_classifier
@@ -109,12 +101,12 @@ def _build(directory: Path) -> None:
 
     run, plan = Run(directory / "run"), json.loads((directory / "plan.json").read_bytes())
     config = run.read_config().model
-    _say(directory, "Building the network")
+    say_stage(directory, "Building the network")
     model = rebuild_model(config, directory / "weights.h5")
     model.save(run.path("model.keras"))
     record_model(run.directory)
     model.save_weights(run.path("model.weights.h5"))
-    _say(directory, "Converting it, and comparing the result")
+    say_stage(directory, "Converting it, and comparing the result")
     images = _draw_images(config.image_size_px, config.channels)
     write_rebuilt_model(run, model, images, plan["serving"])
     classifier = load_classifier(run)  # as it will be loaded to predict
@@ -294,12 +286,6 @@ def _finish(run: "Run") -> None:
     run.write_json("status.json", status)
 
 
-def _say(directory: Path, stage: str) -> None:
-    from polyp_core.files import write_atomically
-
-    write_atomically(directory / "stage.txt", stage, is_durable=False)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     sys.exit(main(Path(sys.argv[1])))

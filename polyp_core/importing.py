@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -25,10 +24,11 @@ from polyp_core.archives import (
     refuse,
     say_size,
 )
+from polyp_core.files import sweep
 
 MAX_BYTES = 20 * 2**30
 MIN_FREE_BYTES = 2**30  # stays free on the disk
-_SWEEP_AFTER_S = 24 * 3600
+_HIDDEN = ".importing-"  # a folder that is being written
 
 Progress = Callable[[int, int], None]
 
@@ -129,7 +129,7 @@ def _import_members(
     start = f"{_make_stem(name)}-"
     try:
         imports_dir.mkdir(parents=True, exist_ok=True)
-        _sweep(imports_dir)
+        sweep(imports_dir, f"{_HIDDEN}*")
         _check_amount(members, len(given), name, shutil.disk_usage(imports_dir).free)
         target = None
         # Only where it may be there already is everything read before anything is written.
@@ -137,7 +137,7 @@ def _import_members(
             target = imports_dir / (start + _copy_members(members, None, on_progress))
         if target is None or not target.exists():
             with tempfile.TemporaryDirectory(
-                prefix=".importing-", dir=imports_dir, ignore_cleanup_errors=True
+                prefix=_HIDDEN, dir=imports_dir, ignore_cleanup_errors=True
             ) as temporary:
                 unpacked = Path(temporary, "unpacked")
                 target = imports_dir / (start + _copy_members(members, unpacked, on_progress))
@@ -148,13 +148,6 @@ def _import_members(
         expected = "a folder that may be written to, with room, and not too deep"
         raise refuse(name, what, expected, "Make room or choose another workspace.") from error
     return Imported(folder=target, num_files=len(members), num_left_out=len(given) - len(members))
-
-
-def _sweep(imports_dir: Path) -> None:
-    """Remove what a killed import has left behind; one that still works is never a day old."""
-    for path in imports_dir.glob(".importing-*"):
-        if time.time() - path.stat().st_mtime > _SWEEP_AFTER_S:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_amount(members: list[Member], num_given: int, name: str, free: int) -> None:

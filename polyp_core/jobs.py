@@ -20,10 +20,9 @@ from polyp_core.processes import make_directory, start_process
 from polyp_core.queueing import add_ticket, remove_ticket
 from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES, Run
 from polyp_core.summaries import name_data
-from polyp_core.workspace import get_queue_dir
+from polyp_core.workspace import DEMO_RUN, get_queue_dir
 
 _DELETED = ".deleted-"  # a run that is on its way out
-_SHIPPED_IN = "polyp_core"  # where the demo model lies
 
 
 def start_run(config: RunConfig, index: Index, runs_dir: Path, name: str | None = None) -> Run:
@@ -206,7 +205,8 @@ def delete_run(run: Run) -> None:
         RunError: If it is running or waiting, is no run of the workspace, or cannot be deleted.
     """
     check_writable("Deleting a run")
-    if not run.path("config.json").is_file() or run.directory.parent.name == _SHIPPED_IN:
+    is_demo_model = run.directory.resolve() == DEMO_RUN.directory.resolve()
+    if not run.path("config.json").is_file() or is_demo_model:
         raise RunError(
             f"'{run.directory}' is not a run of yours and is not deleted. Expected a folder that "
             "training has written. Delete it by hand, if you are sure."
@@ -239,9 +239,9 @@ def _say_disk_errors(run: Run) -> Iterator[None]:
         ) from error
 
 
-def wait_for_worker(run: Run, timeout_s: float = 20.0) -> None:
-    """Wait until the worker has said its first word (or has ended)."""
-    deadline = time.monotonic() + timeout_s
+def wait_for_worker(run: Run) -> None:
+    """Wait until the worker has said its first word (or has ended), 20 s at most."""
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not run.is_alive():
         if run.read_status()["state"] in ("finished", "failed", "stopped"):
             return

@@ -19,7 +19,7 @@ _LAYOUT = (
     "itself, in its 'train' and 'validation' folders or in a folder for each patient; or a CSV "
     "manifest with the columns path and label."
 )
-_FORMATS = "PNG, JPEG, BMP, TIFF, WebP or DICOM"
+FORMATS = "PNG, JPEG, BMP, TIFF, WebP or DICOM"
 _DICOM_MARK_END = 132
 
 
@@ -200,7 +200,7 @@ class _Walk:
                 counted = say_number(num_others, "file")
                 what = f"{counted}, but no image" if num_others else "nothing"
                 raise DatasetError(
-                    f"The class folder '{class_folder}' holds {what}. Expected {_FORMATS} images. "
+                    f"The class folder '{class_folder}' holds {what}. Expected {FORMATS} images. "
                     "Put the images of this class there."
                 )
             files += [self._make_file(name, class_folder, split) for name in images]

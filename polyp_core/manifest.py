@@ -14,6 +14,7 @@ from pathlib import Path
 
 from polyp_core.access import check_writable, is_limited, leads_to_network
 from polyp_core.errors import DatasetError
+from polyp_core.files import write_atomically
 
 OWN_MANIFEST = "manifest.csv"  # the name under which a folder brings its own
 SPLIT_NAMES = {
@@ -72,29 +73,8 @@ def read_manifest(path: Path, *, may_lead_out: bool) -> tuple[Path, list[SourceF
     """
     rows = _read_rows(path)
     _check_rows(path, rows)
-    parent = path.parent
-    targets = []
-    for number, row in enumerate(rows, start=2):
-        target, is_inside = "", False
-        # A network path is not even looked for where it may be somebody else's.
-        if not leads_to_network(row["path"]) or (may_lead_out and not is_limited()):
-            target = os.path.normpath(parent / _turn_slashes(parent, row["path"]))
-            is_inside = may_lead_out or Path(target).is_relative_to(parent)
-        if not is_inside:
-            raise DatasetError(
-                f"Row {number} of '{path.name}' leads out of its folder: '{row['path']}'. "
-                "Expected paths inside the folder. Copy the image there and correct the line."
-            )
-        targets.append(target)
-    folder = parent
-    if not all(Path(target).is_relative_to(parent) for target in targets):
-        try:
-            folder = Path(os.path.commonpath([os.path.dirname(target) for target in targets]))
-        except ValueError as error:  # two drives of a Windows computer
-            raise DatasetError(
-                f"The images of '{path.name}' lie on different drives. Expected one folder that "
-                "holds all of them. Copy them together."
-            ) from error
+    targets = _find_targets(path, rows, may_lead_out=may_lead_out)
+    folder = _find_folder(path, targets)
     files = [
         SourceFile(
             path=Path(os.path.relpath(target, folder)).as_posix(),
@@ -132,18 +112,17 @@ def write_manifest(path: Path, folder: Path, files: Iterable[SourceFile]) -> Non
     further = [name for name, _ in files[0].columns] if files else []
     path.parent.mkdir(parents=True, exist_ok=True)
     parent, folder = path.parent.absolute(), folder.absolute()
-    writing = path.with_name(f".writing-{path.name}")
-    with writing.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*_NAMES, *further])
-        for item in files:
-            target = Path(os.path.normpath(folder / item.path))
-            shown = target.relative_to(parent) if target.is_relative_to(parent) else target
-            text = shown.as_posix()
-            text = f"./{text}" if text[0].isspace() else text  # a bare blank would be stripped
-            values = [value for _, value in item.columns]
-            writer.writerow([text, item.class_name, item.group, item.split, *values])
-    os.replace(writing, path)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow([*_NAMES, *further])
+    for item in files:
+        target = Path(os.path.normpath(folder / item.path))
+        shown = target.relative_to(parent) if target.is_relative_to(parent) else target
+        text = shown.as_posix()
+        text = f"./{text}" if text[0].isspace() else text  # a bare blank would be stripped
+        values = [value for _, value in item.columns]
+        writer.writerow([text, item.class_name, item.group, item.split, *values])
+    write_atomically(path, table.getvalue())
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
@@ -212,6 +191,37 @@ def _turn_slashes(parent: Path, text: str) -> str:
     if "\\" in text and not os.path.lexists(os.path.join(parent, text)):
         return text.replace("\\", "/")
     return text
+
+
+def _find_targets(path: Path, rows: list[dict[str, str]], *, may_lead_out: bool) -> list[str]:
+    """Where the image of each row lies."""
+    parent, targets = path.parent, []
+    for number, row in enumerate(rows, start=2):
+        target, is_inside = "", False
+        # A network path is not even looked for where it may be somebody else's.
+        if not leads_to_network(row["path"]) or (may_lead_out and not is_limited()):
+            target = os.path.normpath(parent / _turn_slashes(parent, row["path"]))
+            is_inside = may_lead_out or Path(target).is_relative_to(parent)
+        if not is_inside:
+            raise DatasetError(
+                f"Row {number} of '{path.name}' leads out of its folder: '{row['path']}'. "
+                "Expected paths inside the folder. Copy the image there and correct the line."
+            )
+        targets.append(target)
+    return targets
+
+
+def _find_folder(path: Path, targets: list[str]) -> Path:
+    """The manifest's own folder if it holds all images, else the deepest one that does."""
+    if all(Path(target).is_relative_to(path.parent) for target in targets):
+        return path.parent
+    try:
+        return Path(os.path.commonpath([os.path.dirname(target) for target in targets]))
+    except ValueError as error:  # two drives of a Windows computer
+        raise DatasetError(
+            f"The images of '{path.name}' lie on different drives. Expected one folder that "
+            "holds all of them. Copy them together."
+        ) from error
 
 
 def _check_rows(path: Path, rows: list[dict[str, str]]) -> None:

@@ -1,7 +1,7 @@
 """Labels and probabilities become numbers with intervals. Knows no model.
 
-Every interval is two-sided at 95 %. Intervals by image take images as independent; where one
-patient has several images, the numbers by patient are the ones to quote.
+Every interval is two-sided at 95 %. Where one patient has several images, the numbers by patient
+are the ones to quote; the intervals by image are those of whole patients.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,6 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from polyp_core.clusters import (
+    NOTHING,
+    find_auc_variance,
+    find_design_effect,
+    find_wilson,
+    number_clusters,
+    place_rows,
+)
 
 _Z = NormalDist().inv_cdf(0.975)
 _T = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451}  # where the series is too rough
@@ -26,61 +35,70 @@ class Metric:
     n: int
 
 
-def estimate_proportion(hits: int, n: int) -> Metric:
+def estimate_proportion(hits: int, n: int, design_effect: float = 1.0) -> Metric:
     """A proportion with Wilson's score interval.
+
+    Args:
+        hits: How many of them.
+        n: Of how many.
+        design_effect: How many of these are worth one, see `find_design_effect`.
 
     References: Wilson, J Am Stat Assoc 22:209 (1927).
     """
     if n == 0:
         return Metric(None, None, None, 0)
-    share = hits / n
-    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    reach = _Z / (1 + _Z**2 / n) * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    low = 0.0 if hits == 0 else float(middle - reach)
-    high = 1.0 if hits == n else float(middle + reach)
-    return Metric(share, low, high, n)
+    low, share, high = find_wilson(hits / n, n / design_effect)
+    return Metric(share, low if hits else 0.0, high if hits < n else 1.0, n)
 
 
-def estimate_auc(labels: np.ndarray, probabilities: np.ndarray) -> Metric:
-    """Area under the ROC curve with DeLong's interval.
+def estimate_share(is_hit: np.ndarray, clusters: np.ndarray | None = None) -> Metric:
+    """A proportion of rows with Wilson's interval, for as many rows as their patients are worth.
 
-    Where the classes are divided perfectly DeLong's variance is zero, which would claim certainty;
-    there the interval is Newcombe's method 5, which stays honest.
+    Args:
+        is_hit: `(n,)` of bool.
+        clusters: `(n,)`, whose row it is; None where each is of somebody else.
+
+    References: Rao and Scott, Biometrics 48:577 (1992).
+    """
+    effect = 1.0
+    if clusters is not None and len(is_hit):
+        _, clusters = np.unique(clusters, return_inverse=True)
+        effect = find_design_effect(is_hit.astype(float), clusters)
+    return estimate_proportion(int(is_hit.sum()), len(is_hit), effect)
+
+
+def estimate_auc(
+    labels: np.ndarray, probabilities: np.ndarray, clusters: np.ndarray | None = None
+) -> Metric:
+    """Area under the ROC curve with DeLong's interval, or Obuchowski's of whole patients.
+
+    Where the classes are divided perfectly the variance is zero, which would claim certainty;
+    there the interval is Newcombe's method 5, by as many patients as there are.
 
     Args:
         labels: `(n,)` of 0 and 1.
         probabilities: `(n,)`; only their order counts.
+        clusters: `(n,)`, whose row it is; None where each is of somebody else.
 
-    References: DeLong et al., Biometrics 44:837 (1988); Newcombe, Stat Med 25:559 (2006).
+    References: DeLong et al., Biometrics 44:837 (1988); Obuchowski, Biometrics 53:567 (1997);
+    Newcombe, Stat Med 25:559 (2006).
     """
-    positives, negatives = probabilities[labels == 1], probabilities[labels == 0]
-    m, n = len(positives), len(negatives)
+    is_positive = labels == 1
+    m, n = int(is_positive.sum()), int((~is_positive).sum())
     if m == 0 or n == 0:
         return Metric(None, None, None, m + n)
-    ranks = pd.Series(np.concatenate([positives, negatives])).rank().to_numpy()
-    # Share of negatives below each positive, and of positives above each negative; ties half.
-    above = (ranks[:m] - pd.Series(positives).rank().to_numpy()) / n
-    below = 1 - (ranks[m:] - pd.Series(negatives).rank().to_numpy()) / m
-    auc = float(above.mean())
-    variance = _variance_of_mean(above) + _variance_of_mean(below)
-    return Metric(auc, *find_auc_interval(auc, variance, m, n), m + n)
-
-
-def find_auc_interval(auc: float, variance: float, m: int, n: int) -> tuple[float, float]:
-    """The interval of an AUC from its variance, or where that is none from the counts.
-
-    Args:
-        auc: In [0, 1].
-        variance: Of it; zero or not a number where it cannot be known.
-        m: Positives.
-        n: Negatives.
-
-    References: Newcombe, Stat Med 25:559 (2006), method 5.
-    """
-    if variance <= 0 or not np.isfinite(variance):
-        return _newcombe_interval(auc, m, n)
+    if clusters is None:
+        clusters = np.arange(m + n)
+    _, clusters = np.unique(clusters, return_inverse=True)
+    placed = place_rows(is_positive, probabilities)
+    auc = float(placed[is_positive].mean())
+    shares = (placed - auc) / np.where(is_positive, m, n)
+    variance = find_auc_variance(shares, is_positive, clusters)
+    counts = [len(np.unique(clusters[rows])) for rows in (is_positive, ~is_positive)]
+    if not variance > NOTHING:  # or not a number, as of one patient of a class
+        return Metric(auc, *_newcombe_interval(auc, *counts), m + n)
     reach = _Z * float(np.sqrt(variance))
-    return max(0.0, float(auc - reach)), min(1.0, float(auc + reach))
+    return Metric(auc, max(0.0, auc - reach), min(1.0, auc + reach), m + n)
 
 
 def estimate_p_value(labels: np.ndarray, values: np.ndarray) -> float:
@@ -132,30 +150,38 @@ def estimate_exact_p_value(labels: np.ndarray, is_marked: np.ndarray) -> float:
     return min(1.0, float(probabilities[probabilities <= seen * (1 + 1e-7)].sum()))
 
 
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, Metric]:
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float,
+    clusters: np.ndarray | None = None,
+) -> dict[str, Metric]:
     """The numbers of one level (images, or patients).
 
     Args:
         labels: `(n,)` of 0 and 1; 1 is the positive class.
         probabilities: `(n,)` of the positive class, in [0, 1].
         threshold: Positive from this probability on.
+        clusters: `(n,)`, whose row it is; None where each is of somebody else.
 
     Returns:
         accuracy, sensitivity, specificity, ppv, npv, auc, majority_accuracy (of always answering
         the more frequent class).
     """
-    labels, decisions = np.asarray(labels), np.asarray(probabilities) >= threshold
-    positive, n = labels == 1, len(labels)
+    labels, is_called = np.asarray(labels), np.asarray(probabilities) >= threshold
+    is_positive = labels == 1
+
+    def estimate(is_hit: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Metric:
+        return estimate_share(is_hit[rows], None if clusters is None else clusters[rows])
+
     return {
-        "accuracy": estimate_proportion(int((decisions == positive).sum()), n),
-        "sensitivity": estimate_proportion(int(decisions[positive].sum()), int(positive.sum())),
-        "specificity": estimate_proportion(
-            int((~decisions)[~positive].sum()), int((~positive).sum())
-        ),
-        "ppv": estimate_proportion(int(positive[decisions].sum()), int(decisions.sum())),
-        "npv": estimate_proportion(int((~positive)[~decisions].sum()), int((~decisions).sum())),
-        "auc": estimate_auc(labels, np.asarray(probabilities)),
-        "majority_accuracy": estimate_proportion(int(max(positive.sum(), (~positive).sum())), n),
+        "accuracy": estimate(is_called == is_positive),
+        "sensitivity": estimate(is_called, is_positive),
+        "specificity": estimate(~is_called, ~is_positive),
+        "ppv": estimate(is_positive, is_called),
+        "npv": estimate(~is_positive, ~is_called),
+        "auc": estimate_auc(labels, np.asarray(probabilities), clusters),
+        "majority_accuracy": estimate(is_positive == (2 * is_positive.sum() > len(labels))),
     }
 
 
@@ -172,7 +198,8 @@ def evaluate_predictions(predictions: pd.DataFrame, threshold: float) -> dict[st
     Returns:
         `{"image": {name: {"value", "low", "high", "n"}}, "patient": {...}}`, ready for JSON.
     """
-    result = {"image": _to_plain(predictions, threshold)}
+    clusters = number_clusters(predictions["group"].to_numpy(), len(predictions))
+    result = {"image": _to_plain(predictions, threshold, clusters)}
     patients = pool_patients(predictions)
     if patients is not None:
         result["patient"] = _to_plain(patients, threshold)
@@ -207,8 +234,11 @@ def binary_crossentropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.mean(np.where(np.asarray(labels) == 1, np.log(clipped), np.log(1 - clipped))))
 
 
-def _to_plain(rows: pd.DataFrame, threshold: float) -> dict[str, dict[str, Any]]:
-    metrics = evaluate(rows["label"].to_numpy(), rows["probability"].to_numpy(), threshold)
+def _to_plain(
+    rows: pd.DataFrame, threshold: float, clusters: np.ndarray | None = None
+) -> dict[str, dict[str, Any]]:
+    labels, probabilities = rows["label"].to_numpy(), rows["probability"].to_numpy()
+    metrics = evaluate(labels, probabilities, threshold, clusters)
     return {name: asdict(metric) for name, metric in metrics.items()}
 
 
@@ -231,10 +261,6 @@ def find_t_quantile(degrees: int) -> float:
 
 def _log_choose(n: int, k: int) -> float:
     return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
-
-
-def _variance_of_mean(values: np.ndarray) -> float:
-    return float(np.var(values, ddof=1) / len(values)) if len(values) > 1 else float("nan")
 
 
 def _newcombe_interval(auc: float, m: int, n: int) -> tuple[float, float]:

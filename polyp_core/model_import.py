@@ -7,21 +7,17 @@ in a hidden folder; then it comes into its place at once, or nothing does.
 """
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from polyp_core.access import check_writable
 from polyp_core.archives import Member, open_members
 from polyp_core.errors import ModelError, RunError
+from polyp_core.files import sweep
 from polyp_core.foreign_files import (
     TEXT_FILES,
     ForeignRun,
@@ -41,17 +37,15 @@ from polyp_core.foreign_files.members import (
     take_model,
 )
 from polyp_core.network_size import ROOM_BYTES, check_size, measure_network
-from polyp_core.processes import NAME_PATTERN, kill_group, wait_for_child
+from polyp_core.processes import check_name, refuse_taken, run_child
 from polyp_core.runs import Run
 
-HIDDEN = ".bringing-"  # a run that is being brought in
-PLAN, RESULT, STAGE = "plan.json", "result.json", "stage.txt"  # between this process and its child
+_HIDDEN = ".bringing-"  # a run that is being brought in
+PLAN, RESULT = "plan.json", "result.json"  # between this process and its child
 WEIGHTS, RUN = "weights.h5", "run"
 TIME_LIMIT_S = 900.0  # of the clock; on a busy computer others use the processor too
 _MAX_FAMILIARITY_BYTES = 64 * 2**20
 _MAX_MEMBERS = 20_000
-_SWEEP_AFTER_S = 24 * 3600
-_PROJECT_DIR = Path(__file__).parents[1]
 Progress = Callable[[str], None]
 
 
@@ -80,21 +74,24 @@ def import_run(
         DatasetError: If a zip is damaged, a bomb, or has a link or a name that leads outside.
     """
     check_writable("Bringing in a model")
-    target = _find_target(name, runs_dir)
+    check_name(name, "run")
+    target = runs_dir / name
+    if target.exists():
+        raise refuse_taken(runs_dir, name, "run")
     say = on_progress or (lambda _: None)
     say("Looking at its files")
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        _sweep(runs_dir)
+        sweep(runs_dir, f"{_HIDDEN}*")
         with tempfile.TemporaryDirectory(
-            prefix=HIDDEN, dir=runs_dir, ignore_cleanup_errors=True
+            prefix=_HIDDEN, dir=runs_dir, ignore_cleanup_errors=True
         ) as text:
             staging = Path(text)
             with _open_source(source, name) as members:
                 _stage(select_run(members), staging)
-            _run_child(staging, say)
+            _build(staging, say)
             if target.exists():  # somebody else was quicker
-                raise _say_taken(name, runs_dir)
+                raise refuse_taken(runs_dir, name, "run")
             (staging / RUN).rename(target)
     except OSError as error:
         raise RunError(
@@ -110,32 +107,6 @@ def suggest_name(file_name: str, runs_dir: Path) -> str:
     base = re.sub(r"[^\w.-]+", "-", re.sub(r"(?i)\.zip$", "", last)).strip(".-_")[:60] or "imported"
     names = (base if number == 1 else f"{base}-{number}" for number in range(1, 10_000))
     return next(free for free in names if not (runs_dir / free).exists())
-
-
-def _find_target(name: str, runs_dir: Path) -> Path:
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise RunError(
-            "The run's name cannot be a folder name. Expected letters, digits, space, '.', '_' "
-            f"and '-', at most 80, the first a letter or digit. Received: name={name[:100]!r}"
-        )
-    if (runs_dir / name).exists():
-        raise _say_taken(name, runs_dir)
-    return runs_dir / name
-
-
-def _say_taken(name: str, runs_dir: Path) -> RunError:
-    return RunError(
-        f"There is already a run named '{name}' in '{runs_dir}'. Expected a new name. Choose "
-        "another one; a run is never overwritten."
-    )
-
-
-def _sweep(runs_dir: Path) -> None:
-    """Remove what a killed import has left behind; one that still works is never a day old."""
-    for path in runs_dir.glob(f"{HIDDEN}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _SWEEP_AFTER_S:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -194,44 +165,20 @@ def _write_staged(foreign: ForeignRun, staging: Path) -> None:
     (staging / PLAN).write_text(json.dumps(plan), encoding="utf-8")
 
 
-def _run_child(staging: Path, say: Progress) -> None:
-    """Let the child do the rest; it and all it starts are gone afterwards, whatever happens."""
-    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
-    variables = os.environ | {
-        "PYTHONPATH": os.pathsep.join(python_path),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "OPENBLAS_NUM_THREADS": "1",  # each thread lays out memory of its own
-    }
-    with (staging / "import.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "polyp_core.import_worker", str(staging.resolve())],
-            stdin=subprocess.PIPE,  # which closes with this process: then the child ends too
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=variables,
-        )
-        try:
-            is_in_time = wait_for_child(process, staging / STAGE, say, TIME_LIMIT_S)
-        finally:
-            kill_group(process)
-            if process.stdin is not None:
-                process.stdin.close()
-    if not is_in_time:
+def _build(staging: Path, say: Progress) -> None:
+    """Let a child do the rest.
+
+    Raises:
+        ModelError: If it found something wrong, took too long, or ended without a word.
+    """
+    # Each thread of OpenBLAS lays out memory of its own.
+    more = {"OPENBLAS_NUM_THREADS": "1"}
+    code = run_child("polyp_core.import_worker", staging, say, TIME_LIMIT_S, **more)
+    if code is None:
         raise ModelError(
             f"Building the model took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a "
             "network that this computer can build. Bring in a smaller one."
         )
-    _read_result(staging, process.returncode)
-
-
-def _read_result(staging: Path, code: int) -> None:
-    """What the child has said last.
-
-    Raises:
-        ModelError: If it found something wrong, or ended without a word.
-    """
     try:
         result = json.loads((staging / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

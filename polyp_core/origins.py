@@ -3,7 +3,6 @@
 shared.json  of a run that was given away: what its place told where it was made
 """
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,13 +13,14 @@ from typing import Any
 import pandas as pd
 
 from polyp_core.errors import PolypError
+from polyp_core.manifest import SPLIT_NAMES
 from polyp_core.runs import Run
 from polyp_core.study import Study
 from polyp_core.workspace import DEMO_RUN, get_demo_data_dir
 
 FILE = "shared.json"
-_ENSEMBLE = "ensemble"
-_MEMBER = re.compile("fold-([0-9]{1,6})-seed-([0-9]{1,12})(?:-share-([0-9]{1,3}))?")
+ENSEMBLE = "ensemble"  # the folder of a study's ensemble, and its name as a "member"
+MEMBER = re.compile("fold-([0-9]{1,6})-seed-([0-9]{1,12})(?:-share-([0-9]{1,3}))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class StudyOrigin:
     @property
     def place(self) -> tuple[int, int, int] | None:
         """Fold, seed and percent of the training images of a member."""
-        found = _MEMBER.fullmatch(self.member)
+        found = MEMBER.fullmatch(self.member)
         return None if found is None else (int(found[1]), int(found[2]), int(found[3] or 100))
 
 
@@ -65,6 +65,8 @@ class Origin:
         is_demo: Whether it is the model that ships.
         are_patients_known: Whether the patient of each image is known.
         has_own_backbone_weights: Whether training began from a file of weights that was given.
+        has_own_split: Whether the data set brought its split, as folders or, unless it was drawn
+            all the same, in its manifest.
         study: The study whose ensemble or member it is, or None.
         is_shared: Whether it is a copy that was given away, without what may name somebody.
     """
@@ -73,6 +75,7 @@ class Origin:
     is_demo: bool
     are_patients_known: bool
     has_own_backbone_weights: bool
+    has_own_split: bool
     study: StudyOrigin | None
     is_shared: bool = False
 
@@ -89,13 +92,14 @@ class Origin:
 
 def read_origin(run: Run) -> Origin:
     """From shared.json where the run has one, else from the run's place and its files."""
-    told = _read_told(run)
-    if told is not None:
+    told = run.read_json(FILE)
+    if told:
         return Origin(
             is_synthetic=told.get("synthetic") is True,
             is_demo=told.get("demo") is True,
             are_patients_known=told.get("patients_known") is True,
             has_own_backbone_weights=told.get("own_backbone_weights") is True,
+            has_own_split=told.get("own_split") is True,
             study=_take_study(told.get("study")),
             is_shared=True,
         )
@@ -112,6 +116,7 @@ def read_origin(run: Run) -> Origin:
         is_demo=is_demo,
         are_patients_known=are_patients_known(images),
         has_own_backbone_weights=bool(weights),
+        has_own_split=lie_in_split_folders(images) or folder.lower().endswith(".csv"),
         study=_find_study(run),
     )
 
@@ -127,12 +132,16 @@ def are_patients_known(images: pd.DataFrame) -> bool:
     return not bool(((images["group"] == "") | (images["group"] == images["path"])).any())
 
 
-def _read_told(run: Run) -> dict[str, Any] | None:
-    try:
-        values = json.loads(run.path(FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
+def lie_in_split_folders(images: pd.DataFrame) -> bool:
+    """Whether each image lies in a folder that is named after its part of the split.
+
+    Args:
+        images: Of an index, with `path` and `split`.
+    """
+    if not len(images):
+        return False
+    folders = images["path"].str.partition("/")[0].str.lower().map(SPLIT_NAMES)
+    return bool((folders == images["split"]).all())
 
 
 def _take_study(told: Any) -> StudyOrigin | None:  # noqa: ANN401 - of a file
@@ -143,14 +152,14 @@ def _take_study(told: Any) -> StudyOrigin | None:  # noqa: ANN401 - of a file
             "caution": str(caution),
             "member": str(member),
         }:
-            return _make_study(name, plan, caution, "" if member == _ENSEMBLE else member)
+            return _make_study(name, plan, caution, "" if member == ENSEMBLE else member)
     return None
 
 
 def _find_study(run: Run) -> StudyOrigin | None:
     """By the place: a study's ensemble/, or its members/NAME/."""
     directory = run.directory.absolute()
-    if directory.name == _ENSEMBLE:
+    if directory.name == ENSEMBLE:
         study, member = Study(directory.parent), ""
     elif directory.parent.name == "members":
         study, member = Study(directory.parent.parent), directory.name

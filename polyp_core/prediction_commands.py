@@ -14,7 +14,7 @@ from polyp_core import words
 from polyp_core.answers import guard_formula
 from polyp_core.archives import is_left_out
 from polyp_core.errors import ImageError
-from polyp_core.layout import is_image_name
+from polyp_core.layout import FORMATS, is_image_name
 from polyp_core.prediction import Classifier, FileAnswer, classify_files, load_classifier
 from polyp_core.run_commands import show_progress
 from polyp_core.workspace import find_run
@@ -185,8 +185,7 @@ def _list_images(paths: list[Path]) -> list[Path]:
         inside = sorted(_walk(path))
         if not inside:
             raise ImageError(
-                f"The folder '{path}' holds no image. Expected PNG, JPEG, BMP, TIFF, WebP or "
-                "DICOM. Check the path."
+                f"The folder '{path}' holds no image. Expected {FORMATS}. Check the path."
             )
         found += inside
     return found

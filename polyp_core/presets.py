@@ -76,7 +76,7 @@ PRESETS: dict[str, Preset] = {
             name="residual",
             is_fitted=True,
             title="Residual",
-            summary="Shortcuts instead of a plain stack. On our data no better: try it on yours.",
+            summary="More layers, with paths around them. On our data no better: try it on yours.",
             num_weights=308_817,
             ms_per_image=4.0,
             config=RunConfig(
@@ -97,7 +97,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="transfer",
             title="Transfer",
-            summary="Starts from a network that has seen a million photographs; needs its weights.",
+            summary="Starts from a network that has seen a million photographs; fetches it first.",
             num_weights=939_697,
             ms_per_image=5.5,
             config=RunConfig(
@@ -125,7 +125,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="thesis-plus",
             title="Thesis plus",
-            summary="The thesis' wish list: Adam, early stopping, one more block.",
+            summary="What the thesis wished for: Adam, early stopping, one more block.",
             num_weights=1_114_273,
             ms_per_image=14.0,
             config=RunConfig(

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +13,10 @@ from pathlib import Path
 
 from polyp_core.access import check_writable
 from polyp_core.errors import RunError
+from polyp_core.files import write_atomically
 
-NAME_PATTERN = r"[\w][\w .-]{0,79}"  # of what somebody names
+NAME_PATTERN = r"\w[\w .-]{0,79}"  # of what somebody names
+CHILD_LOG, _STAGE = "child.log", "stage.txt"  # of `run_child`
 _PROJECT_DIR = Path(__file__).parents[1]
 _LOOK_EVERY_S = 0.05
 _started: list[subprocess.Popen[bytes]] = []
@@ -34,13 +37,6 @@ def start_process(module: str, directory: Path, **environment: str) -> None:
         AccessError: On a shared demo.
     """
     check_writable("Starting work on this server")
-    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
-    variables = os.environ | {
-        "PYTHONPATH": os.pathsep.join(python_path),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYTHONUNBUFFERED": "1",
-        **environment,
-    }
     # Polling buries those that have ended.
     _started[:] = [process for process in _started if process.poll() is None]
     with (directory / "worker.log").open("ab") as log:
@@ -53,25 +49,75 @@ def start_process(module: str, directory: Path, **environment: str) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # on Windows
-            env=variables,
+            env=list_variables(TF_CPP_MIN_LOG_LEVEL="2", PYTHONUNBUFFERED="1", **environment),
         )
     _started.append(process)
 
 
-def wait_for_child(
-    process: "subprocess.Popen[bytes]", stage_path: Path, say: Callable[[str], None], limit_s: float
-) -> bool:
-    """Wait for a child of its own session, and pass on what it says it is doing.
+def list_variables(**more: str) -> dict[str, str]:
+    """Those of this process, for a child that finds this project whatever folder it starts in."""
+    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
+    return os.environ | {"PYTHONPATH": os.pathsep.join(python_path), **more}
+
+
+def run_child(
+    module: str, directory: Path, say: Callable[[str], None], limit_s: float, **environment: str
+) -> int | None:
+    """Run `python -m module directory` to its end; it and all it starts are gone afterwards.
+
+    It computes on the processor, prints to child.log in the directory, says by `say_stage` what it
+    is doing, and should call `end_with_parent`.
 
     Args:
-        process: The child.
-        stage_path: Where it writes that, a few words at a time.
-        say: Called with each of them; may raise, to cancel.
+        module: Such as "polyp_core.export_worker".
+        directory: What it works in.
+        say: Called with what it is doing, each time that is something else; may raise, to cancel.
         limit_s: By the clock.
+        **environment: Variables besides those of this process.
 
     Returns:
-        Whether it has ended in time.
+        What it ended with; None if it took longer.
     """
+    (directory / _STAGE).unlink(missing_ok=True)  # of an earlier child
+    variables = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **environment}
+    with (
+        (directory / CHILD_LOG).open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", module, str(directory.resolve())],
+            stdin=subprocess.PIPE,  # which closes with this process
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=list_variables(**variables),
+        ) as process,
+    ):
+        try:
+            is_in_time = _wait_for(process, directory / _STAGE, say, limit_s)
+        finally:
+            _kill_group(process)
+    return process.returncode if is_in_time else None
+
+
+def end_with_parent() -> None:
+    """End this process with the one that started it, whose end closes what this one reads from."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(2)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def say_stage(directory: Path, stage: str) -> None:
+    """Tell whoever runs this child what it is doing now, in a few words."""
+    write_atomically(directory / _STAGE, stage, is_durable=False)
+
+
+def _wait_for(
+    process: "subprocess.Popen[bytes]", stage_path: Path, say: Callable[[str], None], limit_s: float
+) -> bool:
+    """Pass on what a child says it is doing; whether it has ended in time."""
     deadline, said = time.monotonic() + limit_s, ""
     while time.monotonic() < deadline:
         with suppress(subprocess.TimeoutExpired):
@@ -85,7 +131,7 @@ def wait_for_child(
     return False
 
 
-def kill_group(process: "subprocess.Popen[bytes]") -> None:
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
     """End a child of its own session, and all that it has started."""
     if process.poll() is None:
         with suppress(OSError):
@@ -110,11 +156,8 @@ def make_directory(parent: Path, name: str | None, default: str, noun: str) -> P
         AccessError: On a shared demo.
     """
     check_writable(f"Making a {noun}")
-    if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise RunError(
-            f"The {noun}'s name cannot be a folder name. Expected letters, digits, space, '.', '_' "
-            f"and '-', at most 80, the first a letter or digit. Received: name={name!r}"
-        )
+    if name is not None:
+        check_name(name, noun)
     base = name or f"{_clean(default)}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1, 1000 if name is None else 2):
         directory = parent / (base if number == 1 else f"{base}-{number}")
@@ -127,8 +170,26 @@ def make_directory(parent: Path, name: str | None, default: str, noun: str) -> P
         except OSError as error:
             raise _say_unwritable(parent, noun, str(error.strerror)) from error
         return directory
-    raise RunError(
-        f"There is already a {noun} named '{base}' in '{parent}'. Expected a new name. Choose "
+    raise refuse_taken(parent, base, noun)
+
+
+def check_name(name: str, noun: str) -> None:
+    """Refuse a name that no folder may have.
+
+    Raises:
+        RunError: If it is one.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise RunError(
+            f"The {noun}'s name cannot be a folder name. Expected letters, digits, space, '.', '_' "
+            f"and '-', at most 80, the first a letter or digit. Received: name={name[:100]!r}"
+        )
+
+
+def refuse_taken(parent: Path, name: str, noun: str) -> RunError:
+    """The error of a name that is taken."""
+    return RunError(
+        f"There is already a {noun} named '{name}' in '{parent}'. Expected a new name. Choose "
         f"another one; a {noun} is never overwritten."
     )
 

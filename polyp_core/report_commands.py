@@ -6,8 +6,7 @@ from pathlib import Path
 
 from polyp_core.errors import RunError
 from polyp_core.files import write_atomically
-from polyp_core.study import Study, open_study
-from polyp_core.workspace import find_run, get_studies_dir
+from polyp_core.workspace import find_run, find_study
 
 
 def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,21 +20,6 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         sub.add_argument(what, help=f"a {what}'s folder or name" + ", or 'demo'" * (what == "run"))
         sub.add_argument("--out", type=Path, metavar="FILE", help="by default in this folder")
         sub.set_defaults(command=_COMMANDS[name])
-
-
-def find_study(text: str) -> Study:
-    """A study by its folder, or by its name in the workspace.
-
-    Raises:
-        RunError: If there is none.
-    """
-    for directory in (Path(text), get_studies_dir() / text):
-        if (directory / "study.json").is_file():
-            return open_study(directory)
-    raise RunError(
-        f"There is no study '{text}', neither as a folder nor in '{get_studies_dir()}'. Expected "
-        "one that `python -m polyp_core study` has started. Check its name."
-    )
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import psutil
 from polyp_core.files import write_atomically
 from polyp_core.runs import Run
 from polyp_core.summaries import summarise_run
+from polyp_core.words import say_number
 
 _WRITE_EVERY_S = 0.5
 _SHOW_BATCH_EVERY_S = 2.0
@@ -80,8 +81,7 @@ class Reporter:
 
     def reserve_room(self) -> None:
         """Hold a little room, so that a full disk can still be told in status.json."""
-        path = self._run.path("reserve")
-        write_atomically(path, bytes(_RESERVE_BYTES))
+        write_atomically(self._run.path("reserve"), bytes(_RESERVE_BYTES))
 
     def begin(self, message: str) -> None:
         """The work begins now; what earlier workers took for finished epochs counts as well."""
@@ -94,8 +94,7 @@ class Reporter:
 
     def report_waiting(self, num_before: int) -> None:
         """The run waits; somebody else's is before it."""
-        runs = "1 run" if num_before == 1 else f"{num_before} runs"
-        message = f"Waiting for {runs}"
+        message = f"Waiting for {say_number(num_before, 'run')}"
         if message == self._values.get("message"):
             self.check_stop()  # nothing new to write, and that for hours
         else:

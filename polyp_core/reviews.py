@@ -2,29 +2,25 @@
 
 reviews.json     written by whoever looks at the mistakes
 reviews.lock     held for the moment of a change, so that two visitors do not lose each other's
-reviews.damaged.json     what could not be read when the next change was written
+reviews.damaged-1.json   what was no reviews when the next change was written; then -2, …
 
 Nothing else reads them: a mark changes neither the images nor any number.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from polyp_core.access import check_writable
-from polyp_core.errors import RunError
-from polyp_core.files import write_atomically
+from polyp_core.files import change_alone, set_aside, write_atomically
 
 MAX_NOTE = 2_000  # characters
 COLUMNS = ["path", "frame", "label", "probability", "mark", "note"]
-_FILE, _LOCK, _DAMAGED = "reviews.json", "reviews.lock", "reviews.damaged.json"
-_WAIT_S = 10.0
+_FILE = "reviews.json"
 _MAX_BYTES = 100 * 2**20
 _MARKS = {False: "", True: "label wrong"}
 Key = tuple[str, int]  # path and frame, as in the index beside which the reviews lie
@@ -45,7 +41,10 @@ class Review:
 
 def read_reviews(directory: Path) -> dict[Key, Review]:
     """Every image that was marked or noted; what is missing or damaged is passed over."""
-    return _parse(_load(directory / _FILE))
+    try:
+        return _parse(_load(directory / _FILE) or [])
+    except OSError:
+        return {}
 
 
 def change_review(
@@ -73,27 +72,19 @@ def change_review(
     """
     check_writable("Marking an image")
     path = directory / _FILE
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / _LOCK, timeout=_WAIT_S):
-            values = _load(path)
-            if values is None and path.exists():  # what it held is not thrown away
-                os.replace(path, directory / _DAMAGED)
-            reviews = _parse(values)
-            review = reviews.pop(key, Review())
-            if is_label_wrong is not None:
-                review = replace(review, is_label_wrong=bool(is_label_wrong))
-            if note is not None:
-                review = replace(review, note=note.strip()[:MAX_NOTE].rstrip())
-            if review != Review():
-                reviews[key] = review
-            write_atomically(path, _write(reviews))
-    except (OSError, Timeout) as error:
-        reason = "another change takes too long" if isinstance(error, Timeout) else error.strerror
-        raise RunError(
-            f"The mark cannot be written to '{path}' ({reason}). Expected a folder that may be "
-            "written to. Check its rights and the room on the disk, then mark the image again."
-        ) from error
+    with change_alone(path, "mark", makes_folder=True):
+        values = _load(path)
+        if values is None:
+            set_aside(path)
+        reviews = _parse(values or [])
+        review = reviews.pop(key, Review())
+        if is_label_wrong is not None:
+            review = replace(review, is_label_wrong=bool(is_label_wrong))
+        if note is not None:
+            review = replace(review, note=note.strip()[:MAX_NOTE].rstrip())
+        if review != Review():
+            reviews[key] = review
+        write_atomically(path, _write(reviews))
     return review
 
 
@@ -117,19 +108,25 @@ def tabulate_reviews(predictions: pd.DataFrame, reviews: Mapping[Key, Review]) -
 
 
 def _load(path: Path) -> list[Any] | None:
-    """The list in the file; None if it is missing or damaged."""
+    """The list in the file; None if it is damaged.
+
+    Raises:
+        OSError: If it is there and cannot be read now, which does not make it damaged.
+    """
     try:
         if path.stat().st_size > _MAX_BYTES:
             return None
         values = json.loads(path.read_text(encoding="utf-8"))
         return list(values["reviews"]) if isinstance(values["reviews"], list) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
-def _parse(values: list[Any] | None) -> dict[Key, Review]:
+def _parse(values: list[Any]) -> dict[Key, Review]:
     reviews = {}
-    for value in values or []:
+    for value in values:
         try:
             key = str(value["path"]), int(value["frame"])
             # Half a character, which JSON can hold, is no text that a table or a page can show.

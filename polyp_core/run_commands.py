@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from polyp_core import jobs, words
-from polyp_core.config import RunConfig
+from polyp_core.config import DataConfig, RunConfig
 from polyp_core.dataset import Index, read_index
 from polyp_core.doctor.checkup import examine_run
 from polyp_core.errors import RunError
@@ -73,13 +74,24 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
             )
 
 
+def read_and_list(config: DataConfig) -> Index:
+    """The images, with a bar on a terminal; what cannot be read is listed there."""
+    with show_progress("Reading images") as progress:
+        index = read_index(config, progress, cache_dir=get_cache_dir())
+    for path, reason in index.unreadable.itertuples(index=False):
+        print(f"Left out: {path}: {reason}", file=sys.stderr)
+    return index
+
+
+def show_stage(stage: str) -> None:
+    """Say on the terminal what is being done."""
+    print(f"{stage} …", file=sys.stderr, flush=True)
+
+
 def _read(options: argparse.Namespace) -> tuple[RunConfig, Index]:
     config = get_preset(options.preset).with_settings(options.set)
     config = replace(config, data=replace(config.data, folder=options.data))
-    with show_progress("Reading images") as progress:
-        index = read_index(config.data, progress, cache_dir=get_cache_dir())
-    for path, reason in index.unreadable.itertuples(index=False):
-        print(f"Left out: {path}: {reason}", file=sys.stderr)
+    index = read_and_list(config.data)
     counts = index.images["split"].value_counts()
     print(
         f"{counts['train']} images to train on, {counts['validation']} to validate on; "
@@ -219,7 +231,7 @@ def wait_for_end(
 def _runs(options: argparse.Namespace) -> int:
     for row in list_summaries(options.runs or get_runs_dir()).to_dict("records"):
         epochs, worth = f"{row['epochs_done']:.0f} of {row['epochs']:.0f} epochs", ""
-        if row["accuracy"] == row["accuracy"]:
+        if not math.isnan(row["accuracy"]):
             metric = {"value": row["accuracy"], "low": row["accuracy_low"],
                       "high": row["accuracy_high"]}  # fmt: skip
             worth = f"{words.say_percent(metric)}, n = {row['n']:.0f} {row['unit']}"

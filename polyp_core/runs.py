@@ -1,24 +1,6 @@
-"""The run directory: every file name, atomic writing, tolerant reading, the list of runs.
+"""The run directory: every file name, atomic writing, tolerant reading.
 
-config.json  index.csv          written once, by jobs.prepare_run
-environment.json  status.json  history.csv  milestones.json  batch.png  checkpoints/
-model.keras  model.weights.h5  serving.tflite  serving.json  predictions.csv  features.npy
-metrics.json  familiarity.json  familiarity.npy
-                                written by the worker
-worker.log                      the worker's stdout and stderr
-lock                            held while the worker lives: the only proof of life
-stop  finish                    written by whoever wants the worker to stop, or to end training
-                                now and make a model of the best epoch so far
-shared.json                     of a run that was given away or brought in: where it comes from
-checklists.json                 what people answer to reporting checklists (of a study's ensemble:
-                                in the study's folder)
-notes.json  decision.json       title and note, and threshold and band, written by whoever reads the
-                                run
-evaluations/NAME/  checks/      the run judged on another folder, and put to the test: each a folder
-                                with config.json, status.json, worker.log, lock and stop as here,
-                                written by `evaluation_jobs` and `evaluation_worker`. Evaluations
-                                have index.csv, predictions.csv, features.npy and metrics.json too,
-                                checks have checks.json. The files of the run itself never change
+docs/run-directory.md says which files there are, what they hold and who writes each.
 """
 
 import json
@@ -108,7 +90,7 @@ class Run:
         Raises:
             RunError: If they are missing or damaged.
         """
-        values = self._read_json("config.json")
+        values = self.read_json("config.json")
         if not isinstance(values.get("settings"), dict):
             raise RunError(
                 f"'{self.directory}' is not a run: it has no readable config.json. Expected a "
@@ -124,7 +106,7 @@ class Run:
 
     def read_task(self) -> str:
         """What the worker does: "train" or "find-rate"; here also "evaluate" or "checks"."""
-        return str(self._read_json("config.json").get("task", "train"))
+        return str(self.read_json("config.json").get("task", "train"))
 
     def read_rates(self) -> pd.DataFrame:
         """The sweep of a search for the learning rate: `rate`, `loss`, `smooth`."""
@@ -140,7 +122,7 @@ class Run:
         Raises:
             RunError: If they are damaged.
         """
-        match self._read_json("config.json").get("class_names", ["negative", "positive"]):
+        match self.read_json("config.json").get("class_names", ["negative", "positive"]):
             case [str(negative), str(positive)] if not _SURROGATE.search(negative + positive):
                 return negative, positive
         raise RunError(
@@ -162,7 +144,7 @@ class Run:
                 f"The index of run '{self.name}' cannot be read ({error}). Expected the index.csv "
                 "that was written when it started. Train anew."
             ) from error
-        folder = self._read_json("config.json").get("folder")
+        folder = self.read_json("config.json").get("folder")
         if not isinstance(folder, str) or not folder:
             folder = self.read_config().data.folder
         return Index(
@@ -178,11 +160,11 @@ class Run:
         "queued" is a run whose worker waits for its turn or has not spoken yet, "interrupted" one
         whose worker is gone without a final word, which is never written.
         """
-        if self._read_json("status.json").get("state") == "finished":
-            return self._read_json("status.json")
+        if self.read_json("status.json").get("state") == "finished":
+            return self.read_json("status.json")
         is_alive = self.is_alive()
         # Read after probing: a worker that has ended since has written its final state before.
-        spoken = self._read_json("status.json")
+        spoken = self.read_json("status.json")
         if spoken.get("state") not in (*FINAL_STATES, *ACTIVE_STATES):  # damaged
             spoken.pop("state", None)
         status = {"state": "queued", "message": "Starting"} | spoken
@@ -237,7 +219,7 @@ class Run:
 
     def read_milestones(self) -> dict[int, dict[str, Any]]:
         """Validation result by epoch, each as in metrics.json."""
-        known = self._read_json("milestones.json").items()
+        known = self.read_json("milestones.json").items()
         return {
             int(epoch): value
             for epoch, value in known
@@ -246,11 +228,11 @@ class Run:
 
     def read_environment(self) -> dict[str, Any]:
         """Versions and device of the worker that started the run."""
-        return self._read_json("environment.json")
+        return self.read_json("environment.json")
 
     def read_notes(self) -> dict[str, str]:
         """What people have written about the run: "title" and "note", both "" at first."""
-        notes = self._read_json("notes.json")
+        notes = self.read_json("notes.json")
         texts = {name: str(notes.get(name, "")) for name in ("title", "note")}
         return {name: text.encode(errors="replace").decode() for name, text in texts.items()}
 
@@ -265,11 +247,11 @@ class Run:
 
     def read_metrics(self) -> dict[str, Any] | None:
         """Numbers with intervals, or None before the run is evaluated."""
-        return self._read_json("metrics.json") or None
+        return self.read_json("metrics.json") or None
 
     def read_checks(self) -> dict[str, Any] | None:
         """What `checks.run_checks` found, or None before that; of a folder of checks."""
-        return self._read_json("checks.json") or None
+        return self.read_json("checks.json") or None
 
     def read_predictions(self) -> pd.DataFrame:
         """One row an image: path, frame, split, group, label, probability.
@@ -308,11 +290,19 @@ class Run:
 
     def read_serving(self) -> dict[str, Any]:
         """What the serving model needs besides its weights."""
-        return self._read_json("serving.json")
+        return self.read_json("serving.json")
 
     def delete_checkpoints(self) -> None:
         """Delete what only a resume needs."""
         shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
+
+    def read_json(self, file_name: str) -> dict[str, Any]:
+        """A JSON object, or {} if it is missing or damaged."""
+        try:
+            values = json.loads(self.path(file_name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return values if isinstance(values, dict) else {}
 
     def write_json(
         self, file_name: str, values: dict[str, Any], *, is_durable: bool = True
@@ -328,14 +318,6 @@ class Run:
             self.path(file_name),
             lambda path: rows.to_csv(path, index=False, lineterminator="\r\n"),
         )
-
-    def _read_json(self, file_name: str) -> dict[str, Any]:
-        """A JSON object, or {} if it is missing or damaged."""
-        try:
-            values = json.loads(self.path(file_name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return values if isinstance(values, dict) else {}
 
     def _is_overdue(self) -> bool:
         """Whether a worker has spoken (if damaged since), or was asked more than a minute ago."""

@@ -67,7 +67,7 @@ def scan_files(
     Returns:
         One result a path, in the same order.
     """
-    stamps = [_stamp(os.path.join(folder, path)) for path in paths]
+    stamps = [stamp_file(os.path.join(folder, path)) for path in paths]
     with closing(_Memory(cache_dir and cache_dir / "pictures.sqlite", folder)) as memory:
         results = memory.recall(paths, stamps)
         missing = [i for i, result in enumerate(results) if result is None]
@@ -86,6 +86,15 @@ def scan_files(
     return [result for result in results if result is not None]
 
 
+def stamp_file(path: str | Path) -> tuple[int, int]:
+    """Size in bytes and time of change in ns, by which a file is known again; -1 without it."""
+    try:
+        stat = os.stat(path)
+    except OSError:  # not there; reading it will say so
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
+
+
 def show_path(path: str) -> str:
     """A path as text: bytes of a name that are no UTF-8 become escapes such as \\udcff."""
     return path.encode(errors="backslashreplace").decode()
@@ -98,14 +107,6 @@ def _map(read: Callable[[int], Result], numbers: Iterable[int]) -> Iterator[Resu
         yield from pool.map(read, numbers)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        stat = os.stat(path)
-    except OSError:  # not there; reading it will say so
-        return -1, -1
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _read(path: Path, name: str) -> Result:

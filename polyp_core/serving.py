@@ -250,12 +250,16 @@ def write_rebuilt_model(
 
 def _load(run: Run) -> Served:
     """The kept model of a run, before its temperature is known."""
+    return Served(model=load_network(run), is_mirrored=run.read_config().model.mirror)
+
+
+def load_network(run: Run) -> keras.Model:
+    """The network of a run's model.keras, built from the settings; of the file the weights alone.
+
+    Raises:
+        ModelError: If it is not the file that training wrote.
+    """
     config = run.read_config().model
-    return Served(model=_rebuild(run, config), is_mirrored=config.mirror)
-
-
-def _rebuild(run: Run, config: ModelConfig) -> keras.Model:
-    """The kept model of a run, if it is the one that was written; of model.keras the weights."""
     check_recorded(run.directory)
     with tempfile.TemporaryDirectory() as directory:
         weights_path = Path(directory, "kept.weights.h5")

@@ -5,28 +5,24 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from polyp_core import words
 from polyp_core.audit import find_pairs
-from polyp_core.config import RunConfig
 from polyp_core.config.settings import parse_value
-from polyp_core.dataset import Index, read_index
 from polyp_core.errors import ConfigError, RunError
 from polyp_core.learning_curve import Learning, read_learning, say_learning_curve
 from polyp_core.presets import PRESETS, get_preset
 from polyp_core.recipe import find_facts, fit_preset
+from polyp_core.run_commands import read_and_list, show_progress
 from polyp_core.runs import FINAL_STATES
-from polyp_core.study import METRICS, Study, open_study
+from polyp_core.study import METRICS, Study
 from polyp_core.study_jobs import check_ray, resume_study, start_study, stop_study
-from polyp_core.workspace import get_cache_dir, get_studies_dir
+from polyp_core.workspace import find_study, get_cache_dir, get_studies_dir
 
 _LOOK_EVERY_S = 0.3
 
@@ -150,7 +146,9 @@ def _start(options: argparse.Namespace) -> Study:
     shares = [percent / 100 for percent in parse_value(options.shares, tuple[int, ...], "--shares")]
     config = get_preset(options.preset).with_settings(options.set)
     config = replace(config, data=replace(config.data, folder=options.data))
-    index, pairs = _read(config)
+    index = read_and_list(config.data)
+    with show_progress("Comparing images") as progress:
+        pairs = find_pairs(index, get_cache_dir(), progress)
     fitted = fit_preset(options.preset, find_facts(index)).with_settings(options.set)
     return start_study(
         replace(fitted, data=config.data),
@@ -168,29 +166,8 @@ def _start(options: argparse.Namespace) -> Study:
     )
 
 
-def _read(config: RunConfig) -> tuple[Index, np.ndarray]:
-    """The images and their near-copies, with a bar on a terminal."""
-    is_quiet = not sys.stderr.isatty()
-    with tqdm(desc="Reading images", disable=is_quiet, leave=False) as bar:
-        index = read_index(config.data, _show_on(bar), cache_dir=get_cache_dir())
-    for path, reason in index.unreadable.itertuples(index=False):
-        print(f"Left out: {path}: {reason}", file=sys.stderr)
-    with tqdm(desc="Comparing images", disable=is_quiet, leave=False) as bar:
-        pairs = find_pairs(index, get_cache_dir(), _show_on(bar))
-    return index, pairs
-
-
-def _show_on(bar: Any) -> Callable[[int, int], None]:  # noqa: ANN401 - tqdm carries no types
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    return show
-
-
 def _resume(options: argparse.Namespace) -> Study:
-    folders = [Path(options.resume), (options.studies or get_studies_dir()) / options.resume]
-    study = open_study(next((f for f in folders if (f / "study.json").is_file()), folders[-1]))
+    study = find_study(options.resume, options.studies)
     resume_study(
         study, options.workers, options.ray, is_local=options.local,
         accept_changes=options.accept_changes,

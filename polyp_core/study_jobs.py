@@ -17,7 +17,7 @@ from polyp_core.jobs import check_fit
 from polyp_core.processes import make_directory, start_process
 from polyp_core.runs import ACTIVE_STATES, RESUMABLE_STATES
 from polyp_core.splitting import divide_folds
-from polyp_core.study import Member, Study, select_fold, select_share
+from polyp_core.study import Study, select_fold, select_share
 from polyp_core.summaries import name_data
 
 LEARNING_CURVE = (0.25, 0.5, 0.75, 1.0)  # four are the fewest that a curve is fitted to
@@ -68,7 +68,7 @@ def start_study(
     _check_shares(shares)
     check_ray(ray_address)
     seeds = [config.training.seed + number for number in range(num_seeds)]
-    dealt = deal_images(config, index, num_folds, pairs)
+    dealt = _deal_images(config, index, num_folds, pairs)
     _check_members(config, dealt, num_folds, seeds, min(shares))
     source = index.manifest or index.folder
     default = f"{name_data(str(source))}-{config.preset}"
@@ -95,7 +95,7 @@ def start_study(
     return study
 
 
-def deal_images(
+def _deal_images(
     config: RunConfig, index: Index, num_folds: int, pairs: np.ndarray | None = None
 ) -> Index:
     """The index with the column `fold` that a study has; for the arguments see `start_study`.
@@ -119,7 +119,7 @@ def stop_study(study: Study) -> None:
     check_writable("Stopping a study")
     state = study.read_status()["state"]
     # A member outlives a study's worker that was killed.
-    left_over = [] if state in ACTIVE_STATES else _list_alive(study)
+    left_over = [] if state in ACTIVE_STATES else [m for m in study.members if m.run.is_alive()]
     if state not in ACTIVE_STATES and not left_over:
         raise RunError(
             f"Study '{study.name}' is {state}, so there is nothing to stop. Expected a running "
@@ -250,7 +250,3 @@ def _check_unchanged(study: Study) -> None:
             "members might differ from unbroken ones. Expected the same. Go back to those, or "
             "resume all the same (--accept-changes): it is noted in each member's environment.json."
         )
-
-
-def _list_alive(study: Study) -> list[Member]:
-    return [member for member in study.members if member.run.is_alive()]

@@ -85,7 +85,7 @@ def _work(study: Study) -> int:
         return _run_study(study, status)
     except PolypError as error:
         status.write(state="failed", message=str(error))
-    except Exception as error:  # noqa: BLE001 - a study must not end silently
+    except Exception as error:  # a study must not end silently
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:500]
         status.write(state="failed", message=f"Unexpected error, see worker.log. {reason}")

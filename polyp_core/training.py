@@ -304,8 +304,7 @@ class Trainer:
             raise RunError(
                 f"No checkpoint of run '{self._run.name}' can be used, though its history has "
                 f"{say_number(num_known, 'epoch')}; worker.log says why. Expected at least one "
-                "that is whole. "
-                "Start a new run with these settings; this one stays as it is."
+                "that is whole. Start a new run with these settings; this one stays as it is."
             )
         if self._config.model.network == "transfer":
             is_own = bool(self._config.model.backbone_weights)

@@ -113,12 +113,12 @@ def extract_weights(path: Path, target: Path, max_bytes: int) -> None:
             found = [member for member in members if member.place == ("model.weights.h5",)]
             if len(found) != 1:
                 raise _refuse("holds no weights, or twice", "a .keras file that training wrote")
-            copy_member(found[0], target, _TIMES_BYTES * max_bytes + ROOM_BYTES)
+            _copy_member(found[0], target, _TIMES_BYTES * max_bytes + ROOM_BYTES)
     except DatasetError as error:
         raise ModelError(f"The model cannot be read: {error}") from error
 
 
-def copy_member(member: Member, target: Path, max_bytes: int) -> None:
+def _copy_member(member: Member, target: Path, max_bytes: int) -> None:
     """Write one file of a zip, up to a size.
 
     Raises:

@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ABSENCE = re.compile(r"(^non)|(^|[^a-z])(non|not|no|normal|benign|negative|healthy)([^a-z]|$)")
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories: controls, formats, breaks
+NBSP = "\N{NO-BREAK SPACE}"
 Plain = Mapping[str, Any]  # one metric of metrics.json: value, low, high, n
 
 
@@ -15,7 +16,12 @@ def say_percent(metric: Plain) -> str:
     if metric["value"] is None:
         return "not defined"
     low, high = round_percent(metric["low"]), round_percent(metric["high"])
-    return f"{round_percent(metric['value'])} % ({low}–{high})"
+    return f"{write_percent(metric['value'])} ({low}–{high})"
+
+
+def write_percent(share: float) -> str:
+    """Such as "84 %", which no line breaks."""
+    return f"{round_percent(share)}{NBSP}%"
 
 
 def say_auc(metric: Plain) -> str:
@@ -37,9 +43,9 @@ def say_worth(level: Mapping[str, Plain], unit: str) -> str:
     if n == 0:
         return f"no {unit} to test on"
     return (
-        f"{round(accuracy['value'] * n)} of {n} {unit} right, {round_percent(accuracy['value'])} % "
+        f"{round(accuracy['value'] * n)} of {n} {unit} right, {write_percent(accuracy['value'])} "
         f"(95 % interval {round_percent(accuracy['low'])} to {round_percent(accuracy['high'])}); "
-        f"always answering the more frequent class would get {round_percent(majority['value'])} %"
+        f"always answering the more frequent class would get {write_percent(majority['value'])}"
     )
 
 
@@ -92,6 +98,11 @@ def say_count(number: int) -> str:
 def say_number(number: int, noun: str, plural: str | None = None) -> str:
     """A count with its noun: "1 image", "2 images"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def join_words(parts: Sequence[str]) -> str:
+    """Such as "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def round_percent(share: float) -> int:

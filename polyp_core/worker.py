@@ -77,7 +77,7 @@ def _work(run: Run) -> int:
     except OSError as error:
         reporter.end("failed", _say_disk_error(run, error))
         _log_traceback()
-    except Exception as error:  # noqa: BLE001 - the only broad one: a run must not end silently
+    except Exception as error:  # a run must not end silently
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:500]
         reporter.end("failed", f"Unexpected error, see worker.log. {reason}")
         _log_traceback()

@@ -11,11 +11,11 @@ from polyp_core.access import get_demo_data_dir, get_imports_dir, get_splits_dir
 from polyp_core.errors import RunError
 from polyp_core.phantom import write_demo_data
 from polyp_core.runs import Run, open_run
-from polyp_core.study import list_studies
+from polyp_core.study import Study, list_studies, open_study
 from polyp_core.summaries import list_summaries
 
 __all__ = [
-    "DEMO_RUN", "ensure_demo_data", "find_best_run", "find_run", "get_cache_dir",
+    "DEMO_RUN", "ensure_demo_data", "find_best_run", "find_run", "find_study", "get_cache_dir",
     "get_demo_data_dir", "get_imports_dir", "get_queue_dir", "get_rates_dir", "get_runs_dir",
     "get_splits_dir", "get_studies_dir", "has_demo_data", "list_finished_runs", "list_models",
 ]  # fmt: skip
@@ -109,6 +109,22 @@ def find_run(text: str) -> Run:
     raise RunError(
         f"There is no run '{text}', neither as a folder nor in '{get_runs_dir()}'. "
         "`python -m polyp_core runs` lists the runs there are; 'demo' is the model that ships."
+    )
+
+
+def find_study(text: str, studies_dir: Path | None = None) -> Study:
+    """A study by its folder, or by its name among the studies (by default in the workspace).
+
+    Raises:
+        RunError: If there is none.
+    """
+    studies_dir = studies_dir or get_studies_dir()
+    for directory in (Path(text), studies_dir / text):
+        if (directory / "study.json").is_file():
+            return open_study(directory)
+    raise RunError(
+        f"There is no study '{text}', neither as a folder nor in '{studies_dir}'. Expected one "
+        "that `python -m polyp_core study` has started. Check its name."
     )
 
 

@@ -18,7 +18,6 @@ from ui.queue_view import is_listed, list_active_runs, watch_queue
 from ui.readers import (
     draw_demo_data,
     find_active_run,
-    list_demo_pictures,
     load_audit,
     load_index,
     name_run,
@@ -67,7 +66,6 @@ __all__ = [
     "is_dark",
     "is_listed",
     "list_active_runs",
-    "list_demo_pictures",
     "load_audit",
     "load_index",
     "name_run",

@@ -20,6 +20,12 @@ Point = tuple[float, float]
 Part = dict[str, Any]  # of a figure: a trace, an annotation, a shape
 
 
+def mark_percents(step: float = 0.25) -> Part:
+    """The ticks of an axis of shares, written as the pages write them: "50 %"."""
+    ticks = [number * step for number in range(round(1 / step) + 1)]
+    return {"tickvals": ticks, "ticktext": [f"{100 * tick:.0f}{words.NBSP}%" for tick in ticks]}
+
+
 def build_figure(
     traces: Sequence[Part],
     is_dark: bool,

@@ -6,15 +6,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ui.chart_parts import get_ground, make_band, make_reference
+from polyp_core import words
+from ui.chart_parts import get_ground, make_band, make_reference, mark_percents
 from ui.charts import fade, get_layout, get_line_colours
 from ui.compare_charts import list_lines
 from ui.words import escape_figure
 
-_SHARE = {
-    "range": [-0.02, 1.03], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1],
-    "ticklabeloverflow": "allow", "tickangle": 0,
-}  # fmt: skip
+_SHARE = {"range": [-0.02, 1.03], "ticklabeloverflow": "allow", "tickangle": 0, **mark_percents()}
 _ROW_PX = 34
 _NUM_LETTERS = 26  # of a slice's name have room beside the dots
 
@@ -82,6 +80,7 @@ def draw_slices(
     """
     accent, grey = get_line_colours(is_dark)
     form = ".0%" if is_share else ".2f"
+    said = "" if overall is None else words.write_percent(overall) if is_share else f"{overall:.2f}"
     known = rows.dropna(subset="value")
     places = list(range(len(rows)))
     figure = go.Figure(
@@ -108,7 +107,7 @@ def draw_slices(
             x=overall,
             line={"color": grey, "width": 1.5, "dash": "dash"},
             annotation={
-                "text": f"all {overall:{form}}", "yanchor": "bottom", "y": 1, "yref": "paper",
+                "text": f"all {said}", "yanchor": "bottom", "y": 1, "yref": "paper",
                 "xanchor": "center", "font": {"color": grey, "size": 12},
             },
         )  # fmt: skip
@@ -119,8 +118,8 @@ def draw_slices(
         margin={"l": 0, "r": 8, "t": 24, "b": 0},
     )
     figure.update_xaxes(
-        _SHARE | {"tickformat": form}, title=title, showgrid=True,
-        gridcolor=fade(grey, 0.25), zeroline=False,
+        _SHARE if is_share else _SHARE | {"ticktext": None, "tickformat": form}, title=title,
+        showgrid=True, gridcolor=fade(grey, 0.25), zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(
         tickvals=places, ticktext=[_name_row(row) for row in rows.itertuples()],
@@ -163,7 +162,9 @@ def draw_robustness(
     )
     figure.update_layout(_lay_out(is_dark), height=220, showlegend=False)
     figure.update_xaxes(title=title, tickvals=x, ticktext=rows["tick"], range=[-0.25, x[-1] + 0.25])
-    figure.update_yaxes(title=measure, range=[lowest, 1.02], tickformat=".1f" if is_auc else form)
+    figure.update_yaxes(title=measure, range=[lowest, 1.02], tickformat=".1f")
+    if not is_auc:
+        figure.update_yaxes(mark_percents(0.2))
     return figure
 
 

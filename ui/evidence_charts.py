@@ -25,12 +25,13 @@ from ui.chart_parts import (
     make_point,
     make_reference,
     make_upright,
+    mark_percents,
     shorten,
 )  # fmt: skip
 from ui.charts import fade, get_line_colours
 from ui.words import escape_figure
 
-_SHARE = {"range": [-0.02, 1.02], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]}
+_SHARE = {"range": [-0.02, 1.02], **mark_percents()}
 _BARE = {"showgrid": False, "zeroline": False, "fixedrange": True}
 Plain = Mapping[str, Any]  # value, low, high, n
 
@@ -125,8 +126,9 @@ def draw_precision_recall(
         *make_point(point, is_dark, "precision %{y:.0%}, recall %{x:.0%}"),
     ]  # fmt: skip
     text = f"Average precision <b>{words.say_auc(average)}</b><br>n = {average['n']:,}"
-    guess = {"x": 1, "y": share, "text": f"guessing {share:.0%}", "xanchor": "right",
-             "yanchor": "bottom", "font": {"color": grey, "size": 12}}  # fmt: skip
+    guess = {"x": 1, "y": share, "text": f"guessing {words.write_percent(share)}",
+             "xanchor": "right", "yanchor": "bottom",
+             "font": {"color": grey, "size": 12}}  # fmt: skip
     return build_figure(
         traces, is_dark, [make_note(text, is_dark, "left"), guess],
         xaxis=_SHARE | {"title": {"text": "Recall (sensitivity)"}},
@@ -207,7 +209,7 @@ def draw_matrix(
         ink = get_ink(is_dark)
         if opacity > 0.5:
             ink = "#FFFFFF" if colours[y] == "#0072B2" else "#141414"
-        share = "" if np.isnan(cell["share"]) else f"{words.round_percent(cell['share'])} %"
+        share = "" if np.isnan(cell["share"]) else words.write_percent(cell["share"])
         traces.append(
             {"x": [x], "y": [y], "mode": "text", "text": f"<b>{cell['count']:,}</b><br>{share}",
              "textfont": {"size": 17 if len(columns) == 2 else 15, "color": ink},
@@ -304,8 +306,9 @@ def draw_probabilities(
     xaxis: Part = _SHARE | {
         "title": {"text": f"Probability of {escape_figure(shorten(class_names[1]))}"}
     }
-    yaxis = {"title": {"text": "Share of a class"}, "range": [-highest, highest], "tickvals": ticks,
-             "ticktext": [f"{abs(tick):.0%}" for tick in ticks], "zeroline": True,
+    yaxis = {"title": {"text": "Share of a class"}, "range": [-highest, highest],
+             "tickvals": ticks, "zeroline": True,
+             "ticktext": [f"{100 * abs(tick):.0f}{words.NBSP}%" for tick in ticks],
              "zerolinecolor": fade(ink, 0.4), "zerolinewidth": 1}  # fmt: skip
     small: Part = {}
     if is_small:
@@ -333,7 +336,7 @@ def draw_coverage(
     traces = [make_band(x, curve["low"], curve["high"], is_dark)]
     if target_error is not None:
         traces.append(make_reference([0, 1], [target_error] * 2, is_dark))
-        notes = [{"x": 1, "y": target_error, "text": f"at most {target_error:.0%}",
+        notes = [{"x": 1, "y": target_error, "text": f"at most {100 * target_error:g}{words.NBSP}%",
                   "xanchor": "right", "yanchor": "bottom",
                   "font": {"color": get_line_colours(is_dark)[1], "size": 12}}]  # fmt: skip
     traces += [
@@ -345,9 +348,10 @@ def draw_coverage(
         *make_point(point, is_dark, "answers %{x:.0%}, wrong %{y:.1%}"),
     ]  # fmt: skip
     top = min(1.02, 1.5 * max(0.05, float(curve["error"].max()), target_error or 0))
+    step = next(step for step in (0.02, 0.05, 0.1, 0.25) if top < 5 * step)
     return build_figure(
         traces, is_dark, notes, xaxis=_SHARE | {"title": {"text": "Answered"}},
-        yaxis={"title": {"text": "Wrong among these"}, "tickformat": ".0%",
+        yaxis={"title": {"text": "Wrong among these"}, **mark_percents(step),
                "range": [-0.02 * top, top]},
     )  # fmt: skip
 
@@ -360,5 +364,5 @@ def _say_cell(cell: Mapping[str, Any], names: Sequence[str], unit: str) -> str:
         return said
     total = round(cell["count"] / cell["share"])
     low, high = (words.round_percent(cell[name]) for name in ("low", "high"))
-    share = words.round_percent(cell["share"])
-    return f"{said}<br>{share} % ({low} to {high}) of {total:,}"
+    share = words.write_percent(cell["share"])
+    return f"{said}<br>{share} ({low} to {high}) of {total:,}"

@@ -300,12 +300,3 @@ def read_fitted(index: Index, number: int, config: RunConfig) -> np.ndarray:
         config.model.image_size_px, config.model.channels,
     )  # fmt: skip
     return fitted
-
-
-def list_demo_pictures() -> list[Path]:
-    """Images of the demo set that the demo model has never seen, the classes taking turns."""
-    folder = workspace.get_demo_data_dir()
-    rows = workspace.DEMO_RUN.read_index().select("validation")
-    by_class = [rows[rows["label"] == label]["path"] for label in (1, 0)]
-    paths = [folder / path for pair in zip(*by_class, strict=False) for path in pair]
-    return [path for path in paths if path.is_file()]

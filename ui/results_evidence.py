@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core.evidence import Level, curves, describe_probabilities, split_levels
-from polyp_core.metrics import estimate_auc, estimate_proportion
+from polyp_core.metrics import estimate_auc, estimate_share
 from ui.downloads import write_csv
 from ui.results_source import Judged
 
@@ -45,16 +45,14 @@ def read_curve_csv(judged: Judged, unit: str, name: str) -> str:
 
 
 def read_auc(judged: Judged, unit: str) -> Plain:
-    """With DeLong's interval."""
+    """With its interval."""
     return _rank(judged.key, judged.written_at_ns, unit, read_levels(judged)[unit])
 
 
 def find_majority(level: Level) -> tuple[Plain, int]:
     """What always the same answer would get, and which answer that is."""
-    num_positives = int((level.labels == 1).sum())
-    label = int(2 * num_positives > len(level.labels))
-    hits = num_positives if label else len(level.labels) - num_positives
-    return asdict(estimate_proportion(hits, len(level.labels))), label
+    label = int(2 * (level.labels == 1).sum() > len(level.labels))
+    return asdict(estimate_share(level.labels == label, level.clusters)), label
 
 
 @st.cache_resource(max_entries=20, show_spinner=False)
@@ -79,4 +77,4 @@ def _trace(
 
 @st.cache_resource(max_entries=40, show_spinner=False)
 def _rank(key: str, written_at_ns: int, unit: str, _level: Level) -> Plain:
-    return asdict(estimate_auc(_level.labels, _level.probabilities))
+    return asdict(estimate_auc(_level.labels, _level.probabilities, _level.clusters))

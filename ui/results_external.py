@@ -14,7 +14,7 @@ from polyp_core.config import DataConfig
 from polyp_core.dataset import find_group
 from polyp_core.decision import read_worth
 from polyp_core.errors import ConfigError, DatasetError, PolypError, RunError
-from polyp_core.evaluation import find_tested
+from polyp_core.evaluation import find_tested, list_left_out
 from polyp_core.evaluation_jobs import (
     delete_evaluation,
     list_evaluations,
@@ -25,6 +25,7 @@ from polyp_core.evaluation_jobs import (
 from polyp_core.runs import ACTIVE_STATES, Run
 from ui.frame import errors, say_off, show_problem, toast_next
 from ui.results_link import KIND
+from ui.scroll_up import ask_to_scroll_up
 from ui.words import escape
 
 _FOLDER, _PATTERN = "results external folder", "results external pattern"
@@ -32,22 +33,6 @@ _KNOWN = "results known folders"
 _NUM_OFFERED = 10
 _LOOK_EVERY_S = 1.0
 _STATES = {"stopped": "Stopped", "interrupted": "Interrupted", "failed": "Failed"}
-_LEFT_OUT = (  # what a count is called, and what it means
-    ("num_training_images_left_out", "image", "left out: the model was trained on {it}."),
-    ("num_unreadable", "file", "left out: {it} cannot be read."),
-    (
-        "num_images_of_training_patients",
-        "image",
-        "counted, but of a patient named as one of training. If it is the same person, the "
-        "result leans to the good side.",
-    ),
-    (
-        "num_validation_images",
-        "image",
-        "counted that the model was validated on: epoch and threshold may have been chosen by "
-        "{it}. For these this is no test.",
-    ),
-)
 _DOUBTS = ("num_images", "num_images_of_training_patients", "num_validation_images")
 
 
@@ -97,23 +82,9 @@ def list_folders(run: Run) -> list[str]:
     return known[:_NUM_OFFERED]
 
 
-def say_left_out(metrics: dict[str, Any]) -> list[str]:
-    """What was left out of an evaluation, and what was counted with a doubt; a sentence each."""
-    said = []
-    for name, noun, meaning in _LEFT_OUT:
-        number = int(metrics.get(name, 0))
-        if name == "num_validation_images" and number == metrics.get("num_images"):
-            said.append("All are images that the model was validated on: this is no test.")
-        elif number:
-            text = meaning.format(it="it" if number == 1 else "them")
-            text = text.replace("them cannot", "they cannot")
-            said.append(f"{number:,} {noun}{'' if number == 1 else 's'} {text}")
-    return said
-
-
 def say_doubts(metrics: dict[str, Any]) -> list[str]:
-    """As `say_left_out`, but only what was counted with a doubt."""
-    return say_left_out({name: metrics[name] for name in _DOUBTS if name in metrics})
+    """As `evaluation.list_left_out`, but only what was counted with a doubt."""
+    return list_left_out({name: metrics[name] for name in _DOUBTS if name in metrics})
 
 
 def show_progress(status: dict[str, Any]) -> None:
@@ -242,7 +213,7 @@ def _show_evaluation(run: Run, files: Run, *, is_shown: bool, is_study: bool) ->
         st.markdown(
             f"{words.say_worth(level, unit)}. {words.say_doubt(level, 'look at its images')}"
         )
-        for sentence in say_left_out(metrics):
+        for sentence in list_left_out(metrics):
             st.caption(f":material/info: {sentence}")
     st.caption(_say_origin(files))
 
@@ -289,6 +260,7 @@ def _show_buttons(
 
 def _open(name: str) -> None:
     st.session_state[KIND] = name
+    ask_to_scroll_up()
 
 
 def _say_origin(files: Run) -> str:

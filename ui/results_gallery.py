@@ -22,6 +22,7 @@ from ui.results_dialog import (
     show_neighbour,
     take_last_place,
 )
+from ui.results_link import MISTAKES, write_mistakes
 from ui.results_picture import (
     Neighbour,
     Row,
@@ -49,7 +50,7 @@ SORTS = {
 }
 _WIDEST, _NARROWEST = 16 / 9, 1.0  # width over height of a picture on a card
 _CLIP = 1e-7
-_GROUP, _SORT, _FIND = "results group", "results sort", "results find"
+_SORT, _FIND = "results sort", "results find"
 _MARKED, _PAGE, _TURN = "results marked only", "results page", "results turn"
 
 
@@ -71,6 +72,7 @@ def show_gallery(judged: Judged, threshold: float, band: Band | None = None) -> 
             return
         groups = sort_out(judged.table, threshold, band)
         name = _choose_group(groups)
+        write_mistakes(name)
         reviews = read_reviews(find_files(judged).directory)
         chosen = _choose_images(judged, groups[name], threshold, reviews)
         st.caption(_say_group(judged, name, len(groups[name]), band))
@@ -151,10 +153,10 @@ def find_images(
 
 def _choose_group(groups: Mapping[str, pd.DataFrame]) -> str:
     # At first one that has something to show; so too where the browser lost what was chosen.
-    if st.session_state.get(_GROUP) not in GROUPS:
-        st.session_state[_GROUP] = next(name for name in GROUPS if len(groups[name]))
+    if st.session_state.get(MISTAKES) not in GROUPS:
+        st.session_state[MISTAKES] = next(name for name in GROUPS if len(groups[name]))
     chosen = st.segmented_control(
-        "Group", list(GROUPS), key=_GROUP, required=True, label_visibility="collapsed",
+        "Images", list(GROUPS), key=MISTAKES, required=True,
         format_func=lambda name: f"{GROUPS[name]} ({len(groups[name]):,})".replace(",", " "),
         on_change=_turn_to_first, persist_state="session",
     )  # fmt: skip
@@ -200,8 +202,6 @@ def _choose_images(
 def _say_group(judged: Judged, name: str, num_images: int, band: Band | None) -> str:
     negative, positive = (escape(each) for each in judged.class_names)
     legend = "Right of each picture, what speaks for the answer: the brighter, the stronger."
-    if judged.table["group"].ne("").any():
-        legend += " Images are counted here, whatever is counted above."
     said = {
         "false positives": f"Called {positive}, but {negative} by their label.",
         "false negatives": f"Called {negative}, but {positive} by their label.",

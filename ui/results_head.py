@@ -30,6 +30,7 @@ from ui.results_source import (
     name_source,
     read_judged,
 )
+from ui.scroll_up import scroll_up
 from ui.words import escape
 
 _KIND_NAMES = {VALIDATION: "Validation", TEST: "Test", STUDY: "All folds"}
@@ -57,6 +58,7 @@ def choose_judged() -> tuple[Judged, str] | None:
             kind = _choose_kind(kinds)
             judged = read_judged(source, kind)
             unit = _choose_unit(judged)
+        scroll_up()
         return judged, unit
     return None
 
@@ -67,7 +69,7 @@ def show_head(judged: Judged, unit: str, shown: Decision) -> None:
     if not len(level.labels):
         st.info("None of these images can be judged.", icon=":material/info:")
         return
-    metrics = evaluate(level.labels, level.probabilities, shown.threshold)
+    metrics = evaluate(level.labels, level.probabilities, shown.threshold, level.clusters)
     accuracy = asdict(metrics["accuracy"])
     majority, label = find_majority(level)
     n, name = accuracy["n"], judged.class_names[label]
@@ -75,13 +77,13 @@ def show_head(judged: Judged, unit: str, shown: Decision) -> None:
     _, grey = get_line_colours(is_dark())
     st.header(
         f"{round(accuracy['value'] * n):,} of {n:,} {UNITS[unit]} right, "
-        f"{words.round_percent(accuracy['value'])} % "
+        f"{words.write_percent(accuracy['value'])} "
         f':color[(95 % interval {low} to {high})]{{foreground="{grey}"}}',
         anchor=False,
     )
     st.markdown(
         f"Always answering **{escape(name)}** would get "
-        f"{words.round_percent(majority['value'])} %. {_say_doubt(accuracy, majority, shown)}"
+        f"{words.write_percent(majority['value'])}. {_say_doubt(accuracy, majority, shown)}"
     )
     figure = evidence_charts.draw_worth(accuracy, majority["value"], name, is_dark=is_dark())
     st.plotly_chart(
@@ -136,7 +138,7 @@ def _choose_unit(judged: Judged) -> str:
         "Counted by", ["patient", "image"], key=LEVEL, required=True, persist_state="session",
         format_func=lambda unit: UNITS[unit].capitalize(),
         help="A patient's probability is the mean over the patient's images. Images of one patient "
-        "are alike, so intervals by image look narrower than they are.",
+        "are alike, so by image, too, the intervals are those of whole patients.",
     )  # fmt: skip
     return chosen or "patient"
 
@@ -167,7 +169,13 @@ def _say_standing(judged: Judged, unit: str, shown: Decision) -> str:
     if judged.run == DEMO_RUN:
         said = f"Trained on synthetic images only, to show how this works. {said}"
     if unit == "patient":
-        num_all = judged.table["group"].nunique()
+        groups = judged.table["group"]
+        num_alone = groups[groups == judged.table["path"]].nunique()
+        if num_alone:
+            files = words.say_number(num_alone, "file")
+            counts = "counts as a patient" if num_alone == 1 else "count as a patient each"
+            said += f" {files} whose patient is not known {counts}."
+        num_all = groups.nunique()
         num_left = num_all - len(read_levels(judged)[unit].labels)
         if num_left:
             left = words.say_number(num_left, "patient")
@@ -201,20 +209,20 @@ def _say_validation(judged: Judged, shown: Decision) -> str:
     if not chosen:
         return "This is validation. Neither epoch nor threshold was chosen on these images."
     return (
-        f"This is validation, no test: on these same images {_join(chosen)}, so the numbers lean "
-        "to the good side. Images of other patients, under *Other data* below, would be a test."
+        f"This is validation, no test: on these same images {words.join_words(chosen)}, so the "
+        "numbers lean to the good side. Images of other patients, under *Other data* below, would "
+        "be a test."
     )
-
-
-def _join(parts: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def _say_study(judged: Judged, shown: Decision) -> str:
     said = "Each image was judged by the members of the study that had not seen it."
     chosen = _list_chosen(judged, shown)
     if chosen:
-        said += f" But over these same folds {_join(chosen)}, so the numbers lean to the good side."
+        said += (
+            f" But over these same folds {words.join_words(chosen)}, so the numbers lean to the "
+            "good side."
+        )
     caution = (judged.study.read_metrics() or {}).get("caution") if judged.study else None
     return f"{said} {escape(caution)}" if caution else said
 

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from polyp_core.decision import Decision
+from polyp_core.evidence.goals import Goal, parse_goal
 from polyp_core.runs import Run
 from polyp_core.study import Study
 from polyp_core.workspace import DEMO_RUN
 from ui import address
-from ui.frame import show_problem
+from ui.frame import errors, show_problem
 from ui.results_source import Judged
 
 SOURCE, KIND, LEVEL = "results source", "results kind", "results level"
-LINKED = "results linked threshold"  # waits for the run that it belongs to
+MISTAKES = "results group"  # which of them are shown
+LINKED = "results linked threshold"  # with its goal; waits for the run that it belongs to
 COMPARISON_BOX = "Compare with other runs"  # as the page calls it
 _WRITTEN = "results link"
 _MAX_LENGTH = 200
@@ -36,19 +39,35 @@ def take_link(sources: Sequence[Run | Study]) -> None:
             "that is finished. Choose another."
         )
         return
-    for name, key in (("kind", KIND), ("level", LEVEL)):
+    for name, key in (("kind", KIND), ("level", LEVEL), ("mistakes", MISTAKES)):
         if name in given:
             st.session_state[key] = given[name][:_MAX_LENGTH]
         else:  # not those of what was looked at before
             st.session_state.pop(key, None)
     if "threshold" in given:
-        _take_threshold(given["threshold"])
+        _take_threshold(given["threshold"], given.get("goal", ""))
 
 
-def write_link(judged: Judged, unit: str, threshold: float) -> None:
+def write_link(judged: Judged, unit: str, decision: Decision) -> None:
     """Put what is looked at into the address bar."""
     kind, name = _name(judged.study or judged.run)
-    shown = {kind: name, "kind": judged.kind, "level": unit, "threshold": f"{threshold:.9g}"}
+    shown = {kind: name, "kind": judged.kind, "level": unit}
+    shown["threshold"] = f"{decision.threshold:.9g}"
+    if decision.goal.kind != "hand":
+        shown["goal"] = decision.goal.write()
+    if MISTAKES in st.session_state:
+        shown["mistakes"] = st.session_state[MISTAKES]
+    _write(shown)
+
+
+def write_mistakes(group: str) -> None:
+    """The same, where nothing but the group of the mistakes has changed."""
+    # Not the address itself, which the browser may have sent before it had the last one.
+    written, _ = st.session_state.get(_WRITTEN, ({}, []))
+    _write(written | {"mistakes": group})
+
+
+def _write(shown: dict[str, str]) -> None:
     address.note(_WRITTEN, shown)
     if st.query_params.to_dict() != shown:
         st.query_params.from_dict(shown)
@@ -60,13 +79,16 @@ def _name(source: Run | Study) -> tuple[str, str]:
     return "run", "demo" if source == DEMO_RUN else source.name
 
 
-def _take_threshold(text: str) -> None:
+def _take_threshold(text: str, goal_text: str) -> None:
     try:
         threshold = float(text)
     except ValueError:
         threshold = -1.0
     if 0 <= threshold <= 1:
-        st.session_state[LINKED] = threshold
+        st.session_state[LINKED] = threshold, Goal("hand", threshold)
+        if goal_text:
+            with errors():
+                st.session_state[LINKED] = threshold, parse_goal(goal_text[:_MAX_LENGTH])
     else:
         show_problem(
             "The link's threshold is left out. Expected a probability from 0 to 1. Received: "

@@ -1,53 +1,21 @@
 """Every number in one table, by image and by patient, with n and interval."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from polyp_core import words
 from polyp_core.decision import Decision
 from polyp_core.evidence import INTERVALS, describe_at_threshold
+from polyp_core.evidence.wording import NAMES, Plain, list_reasons, say_number
+from polyp_core.words import NBSP
 from ui.downloads import write_csv
 from ui.results_evidence import UNITS, read_fixed_numbers, read_levels
 from ui.results_source import Judged
 from ui.words import escape
 
-Plain = Mapping[str, Any]  # one metric: value, low, high, n; with a reason where undefined
 _PREVALENCE = "results prevalence"
-
-
-@dataclass(frozen=True)
-class _Name:
-    """What a number is called, how it is written, and what it says."""
-
-    title: str
-    form: str
-    meaning: str
-
-
-_NAMES = {
-    "accuracy": _Name("Accuracy", "%", "Right answers, of all"),
-    "balanced_accuracy": _Name("Balanced accuracy", "%", "Mean of sensitivity and specificity"),
-    "sensitivity": _Name("Sensitivity", "%", "Found, of the positive"),
-    "specificity": _Name("Specificity", "%", "Left alone, of the negative"),
-    "ppv": _Name("PPV", "%", "Positive, of those called so"),
-    "npv": _Name("NPV", "%", "Negative, of those called so"),
-    "ppv_at_prevalence": _Name("PPV at that prevalence", ".1%", "The same among other people"),
-    "npv_at_prevalence": _Name("NPV at that prevalence", ".1%", "The same among other people"),
-    "f1": _Name("F1", ".2f", "Sensitivity and PPV in one"),
-    "mcc": _Name("MCC", ".2f", "Correlation; 0 is guessing"),
-    "auc": _Name("AUC", ".2f", "Of ranking; 0.5 is guessing"),
-    "average_precision": _Name("Average precision", ".2f", "Area under precision and recall"),
-    "brier": _Name("Brier score", ".3f", "Mean squared error; 0 is best"),
-    "log_loss": _Name("Log loss", ".3f", "0 is best; 0.693 is always 50 %"),
-    "calibration_slope": _Name("Calibration slope", ".2f", "1 is best; below 1 is too sure"),
-    "calibration_intercept": _Name("Calibration intercept", ".2f", "0 is best; below 0: too high"),
-    "expected_calibration_error": _Name("Expected calibration error", ".3f", "0 is best"),
-    "majority_accuracy": _Name("Majority baseline", "%", "Always the more frequent class"),
-}  # fmt: skip
 
 
 def show_numbers(judged: Judged, shown: Decision) -> None:
@@ -74,10 +42,10 @@ def show_numbers(judged: Judged, shown: Decision) -> None:
         height="content", alt="All numbers with their intervals",
         column_config=_describe_columns(units),
     )  # fmt: skip
-    for reason in _list_reasons(numbers):
+    for reason in list_reasons(numbers):
         st.caption(f":material/info: {escape(reason)}")
     st.caption(
-        f"At the threshold of {100 * threshold:.1f} %"
+        f"At the threshold of {100 * threshold:.1f}{NBSP}%"
         f"{'' if shown.band is None else ', with an answer for all'}. In brackets the 95 % "
         "interval: Wilson's for proportions, DeLong's for the AUC, for the others the middle 95 % "
         "of 2,000 bootstrap samples (for the calibration error less what chance adds to it); all "
@@ -128,39 +96,9 @@ def tabulate(
 
 
 def _describe(name: str, numbers: Mapping[str, Mapping[str, Plain]]) -> dict[str, str]:
-    known = _NAMES[name]
+    known = NAMES[name]
     row = {"Number": known.title}
     for unit, metrics in numbers.items():
-        row[f"By {unit}"] = _say(metrics[name], known.form)
+        row[f"By {unit}"] = say_number(metrics[name], known.form)
         row[f"n {UNITS[unit]}"] = f"{metrics[name]['n']:,}"
     return row | {"What it says": known.meaning}
-
-
-def _say(metric: Plain, form: str) -> str:
-    value, low, high = metric["value"], metric["low"], metric["high"]
-    if value is None:
-        return "not defined"
-    said = _write(value, form) + (" %" if "%" in form else "")
-    if low is None or high is None:
-        return f"{said} (no interval)"
-    join = "–" if low >= 0 else " to "
-    return f"{said} ({_write(low, form)}{join}{_write(high, form)})"
-
-
-def _write(value: float, form: str) -> str:
-    if form == "%":
-        return str(words.round_percent(value))
-    if form == ".1%":  # where the answer is nearly always the same, whole percents say nothing
-        return f"{100 * value:.1f}"
-    return f"{value:{form}}".replace("-", "−")
-
-
-def _list_reasons(numbers: Mapping[str, Mapping[str, Plain]]) -> list[str]:
-    """Each sentence once, with the numbers it is about."""
-    found: dict[str, list[str]] = {}
-    for metrics in numbers.values():
-        for name, metric in metrics.items():
-            if metric.get("reason"):
-                titles = found.setdefault(metric["reason"], [])
-                titles += [_NAMES[name].title] * (_NAMES[name].title not in titles)
-    return [f"{', '.join(titles)}: {reason}" for reason, titles in found.items()]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from polyp_core.evidence.wording import say_p, say_signed
 from ui.words import escape
 
 
@@ -62,19 +63,6 @@ def say_decisions(result: dict[str, Any], name: str, shown: str, unit: str) -> s
     )
 
 
-def say_p(value: float) -> str:
-    """Such as "p = 0.03" or "p < 0.001"."""
-    if value < 0.001:
-        return "p < 0.001"
-    return f"p = {value:.3f}" if value < 0.0995 else f"p = {value:.2f}"
-
-
-def say_signed(value: float, digits: int) -> str:
-    """Such as "+0.05" or "−0.12"."""
-    text = f"{abs(value):.{digits}f}"
-    return text if float(text) == 0 else f"{'−' if value < 0 else '+'}{text}"
-
-
 def say_points(share: float) -> str:
     """A difference of shares in percentage points: "+4", "−12", or "+0.3" below one."""
     points = 100 * share
@@ -92,4 +80,4 @@ def say_interval(metric: dict[str, Any], say: Callable[[float], str]) -> str:
 
 def say_plain_p(value: float | None) -> str:
     """A p value for a table: "0.03" or "< 0.001"."""
-    return "" if value is None else say_p(value).removeprefix("p ").removeprefix("= ")
+    return say_p(value).removeprefix("p ").removeprefix("= ")

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from polyp_core import metrics, words
+from polyp_core.clusters import number_clusters
 from polyp_core.errors import RunError
 from polyp_core.evidence.curves import roc_curve
 from polyp_core.evidence.pairs import (
@@ -17,6 +18,7 @@ from polyp_core.evidence.pairs import (
     compare_decisions,
     match_predictions,
 )
+from polyp_core.evidence.wording import say_signed
 from ui import check_charts
 from ui.compare_charts import list_lines
 from ui.downloads import show_figure
@@ -38,7 +40,6 @@ from ui.results_pair_words import (
     say_interval,
     say_plain_p,
     say_points,
-    say_signed,
 )
 from ui.results_source import (
     Judged,
@@ -177,12 +178,15 @@ def _show_numbers(
     """The numbers side by side; the table is the curves' legend as well."""
     lines = list_lines(is_dark())[: len(models)]
     looks = [f"color: {colour}; font-weight: bold" for colour, _ in lines]
-    labels = matched.rows["label"].to_numpy()
+    labels, groups = matched.rows["label"].to_numpy(), matched.rows["group"].to_numpy()
+    clusters = number_clusters(groups, len(groups))
     rows = []
     for name, model, threshold, (_, dash) in zip(
         matched.probabilities, models, thresholds, lines, strict=True
     ):
-        found = metrics.evaluate(labels, matched.probabilities[name].to_numpy(), threshold)
+        found = metrics.evaluate(
+            labels, matched.probabilities[name].to_numpy(), threshold, clusters
+        )
         said = {title: say(vars(found[key])) for key, (title, say) in _MEASURES.items()}
         rows.append(
             {"Line": _DASHES[dash], "Model": name} | said

@@ -19,6 +19,7 @@ from polyp_core import workspace
 from polyp_core.access import check_file
 from polyp_core.errors import AccessError, ImageError, ModelError
 from polyp_core.evaluation_jobs import EVALUATIONS, get_home
+from polyp_core.foreign_files import ELSEWHERE
 from polyp_core.images import decode_picture, read_file
 from polyp_core.neighbours import find_nearest
 from polyp_core.phantom import draw_parameters, render_phantom
@@ -240,6 +241,8 @@ def _draw(judged: Judged, row: Row, model: Run | None, how: tuple[bool, int, flo
 
 def _locate(folder: Path, path: str, sha256: str, frame: int) -> Source:
     file = folder / path
+    if folder.parts[:1] == (ELSEWHERE,):
+        raise ImageError("This run's images stayed on the computer that it was trained on.")
     try:
         check_file(file)
     except AccessError as error:

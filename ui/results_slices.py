@@ -10,11 +10,11 @@ import streamlit as st
 
 from polyp_core import words
 from polyp_core.evidence.slices import Slices, find_columns, list_slices
+from polyp_core.evidence.wording import say_p
 from polyp_core.metrics import evaluate
 from ui.check_charts import draw_slices
 from ui.downloads import show_figure
 from ui.pictures import is_dark
-from ui.results_pair_words import say_p
 from ui.results_source import Judged
 from ui.words import escape
 
@@ -60,9 +60,9 @@ def show_slices(judged: Judged, threshold: float) -> None:
     table = tabulate([found[name] for name in chosen])
     st.dataframe(table, hide_index=True, height="content", alt="Numbers of each slice")
     st.caption(
-        "Counted by image, at the threshold shown above; the intervals take images as independent. "
-        "The warning does not: it exchanges whole patients between the slices, 1,999 times, and is "
-        f"corrected for the {words.say_number(len(titles), 'column')} that there "
+        "Counted by image, at the threshold shown above, with intervals of whole patients. The "
+        "warning exchanges whole patients between the slices, 1,999 times, and is corrected for "
+        f"the {words.say_number(len(titles), 'column')} that there "
         f"{'is' if len(titles) == 1 else 'are'}. Where slices are small, only a large difference "
         "can be seen."
     )

@@ -15,7 +15,8 @@ from polyp_core.decision import Band, Decision, Goal, write_decision
 from polyp_core.errors import PolypError
 from polyp_core.evidence import Level
 from polyp_core.evidence.thresholds import choose_band, choose_threshold, explain_missing_band
-from polyp_core.metrics import evaluate
+from polyp_core.metrics import estimate_share, evaluate
+from polyp_core.words import NBSP
 from polyp_core.workspace import DEMO_RUN
 from ui import charts, evidence_charts
 from ui.frame import show_problem, toast_next
@@ -92,28 +93,29 @@ def _load(judged: Judged, unit: str) -> None:
     linked = st.session_state.pop(LINKED, None)
     if st.session_state.get(_LOADED) != token or linked is not None:
         _show_decision(judged.decision, unit)
-        if linked is not None and abs(linked - judged.decision.threshold) > 1e-8:
-            st.session_state[_CUT] = _Cut(Goal("hand", linked), linked, unit)
-            st.session_state[_GOAL] = "hand"
+        if linked is not None and abs(linked[0] - judged.decision.threshold) > 1e-8:
+            _show_cut(_Cut(linked[1], linked[0], unit))
         st.session_state[_LOADED] = token
-        st.session_state[_SLIDER] = round(100 * st.session_state[_CUT].threshold, 1)
 
 
 def _show_decision(decision: Decision, unit: str) -> None:
     """Set the widgets to a decision."""
-    goal = decision.goal
-    st.session_state[_CUT] = _Cut(goal, decision.threshold, unit)
-    st.session_state[_GOAL] = goal.kind
+    _show_cut(_Cut(decision.goal, decision.threshold, unit))
+    target = decision.target_error
+    st.session_state[_ERROR] = _USUAL[_ERROR] if target is None else 100 * target
+    st.session_state[_ABSTAIN] = decision.band is not None
+    st.session_state.pop(_PROBLEM, None)
+
+
+def _show_cut(cut: _Cut) -> None:
+    goal = cut.goal
+    st.session_state[_CUT], st.session_state[_GOAL] = cut, goal.kind
     wanted = {"sensitivity": _SHARE, "specificity": _SHARE, "cost": _COST}
-    values = dict(_USUAL)
+    values = {key: _USUAL[key] for key in (_SHARE, _COST)}
     if goal.kind in wanted:
         values[wanted[goal.kind]] = goal.value * (1 if goal.kind == "cost" else 100)
-    if decision.target_error is not None:
-        values[_ERROR] = 100 * decision.target_error
     st.session_state.update(values)
-    st.session_state[_ABSTAIN] = decision.band is not None
-    st.session_state[_SLIDER] = round(100 * decision.threshold, 1)
-    st.session_state.pop(_PROBLEM, None)
+    st.session_state[_SLIDER] = round(100 * cut.threshold, 1)
 
 
 def _choose(level: Level) -> None:
@@ -239,8 +241,8 @@ def _use(judged: Judged, shown: Decision) -> None:
 def _show_rates(judged: Judged, level: Level, shown: Decision) -> None:
     """Five tiles, each with interval and n; with a band, of the answered alone."""
     is_answered = slice(None) if shown.band is None else ~shown.band.holds(level.probabilities)
-    labels, probabilities = level.labels[is_answered], level.probabilities[is_answered]
-    rates = evaluate(labels, probabilities, shown.threshold)
+    rows = (level.labels[is_answered], level.probabilities[is_answered])
+    rates = evaluate(*rows, shown.threshold, level.clusters[is_answered])
     negative, positive = map(escape, judged.class_names)
     depends = "It depends on how many are here."
     with st.grid(5, min_column_width=132):
@@ -267,7 +269,7 @@ def _show_rate(title: str, rate: dict[str, Any], explained: str, missing: str) -
             return
         low, high = words.round_percent(rate["low"]), words.round_percent(rate["high"])
         st.metric(
-            title, f"{words.round_percent(rate['value'])} %",
+            title, words.write_percent(rate['value']),
             help=f"{explained} Below it stand the 95 % interval and n.",
         )  # fmt: skip
         st.caption(f"{low} to {high}, n = {rate['n']:,}")
@@ -318,15 +320,16 @@ def _say_band(judged: Judged, level: Level, threshold: float, band: Band) -> str
         is_chosen_here = judged.kind in (VALIDATION, STUDY)
         why = "so few are wrong without a band" if is_chosen_here else "none lies within the band"
         return f"All {n:,} {units} are answered: {why}."
-    rates = evaluate(level.labels[~is_open], level.probabilities[~is_open], threshold)
-    wrong = rates["accuracy"]
-    if wrong.value is None or wrong.low is None or wrong.high is None:
+    is_right = (level.probabilities >= threshold) == (level.labels == 1)
+    right = estimate_share(is_right[~is_open], level.clusters[~is_open])
+    if right.value is None or right.low is None or right.high is None:
         return f"None of {n:,} {units} is answered."
-    share, low, high = (words.round_percent(1 - v) for v in (wrong.value, wrong.high, wrong.low))
+    low, high = (words.round_percent(1 - end) for end in (right.high, right.low))
     return (
         f"**{n - num_open:,} of {n:,} {units} are answered** "
-        f"({words.round_percent(1 - num_open / n)} %), {share} % of those wrongly ({low} to "
-        f"{high}). The other {num_open:,}, from {_say_threshold(band.low)} to "
+        f"({words.write_percent(1 - num_open / n)}), "
+        f"{words.write_percent(1 - right.value)} of those wrongly ({low} to {high}). The other "
+        f"{num_open:,}, from {_say_threshold(band.low)} to "
         f"{_say_threshold(band.high)}, are left to a person."
     )
 
@@ -347,4 +350,4 @@ def _say_threshold(threshold: float) -> str:
     percent = 100 * threshold
     nearest = min(percent, 100 - percent)
     digits = 1 if nearest >= 0.1 or nearest == 0 else 3 if nearest >= 0.001 else 6
-    return f"{percent:.{digits}f} %"
+    return f"{percent:.{digits}f}{NBSP}%"

@@ -163,7 +163,7 @@ def _shorten(name: str) -> str:
 def _say_accuracy(row: Any) -> str:  # noqa: ANN401 - a row of the summaries
     """Such as " 84 % (76–90), n = 62"; filled up, so that the table sorts it as a number."""
     text = _say_metric(words.say_percent, row.accuracy, row.accuracy_low, row.accuracy_high)
-    return text and f"{' ' * (3 - text.index(' '))}{text}, n = {row.n:.0f}"
+    return text and f"{' ' * (3 - text.index(words.NBSP))}{text}, n = {row.n:.0f}"
 
 
 def _say_metric(say: Callable[[words.Plain], str], value: float, low: float, high: float) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from polyp_core.config import TrainingConfig
-from polyp_core.schedules import compute_rate, count_plateaus
+from polyp_core.schedules import compute_rate
 from ui.charts import fade, get_layout, get_line_colours
 from ui.words import escape_figure
 
@@ -125,7 +125,11 @@ def draw_schedule(settings: TrainingConfig, *, is_dark: bool) -> go.Figure:
     """The learning rate over the whole run; for a plateau schedule, if nothing ever improves."""
     accent, _ = get_line_colours(is_dark)
     progress = np.linspace(0, 1, 241)
-    rates = [_preview_rate(settings, part) for part in progress.tolist()]
+    flat = pd.DataFrame({settings.monitor: np.zeros(settings.epochs)})
+    rates = [
+        compute_rate(settings, part, flat[: int(part * settings.epochs)])
+        for part in progress.tolist()
+    ]
     figure = go.Figure(
         go.Scatter(
             x=progress * settings.epochs,
@@ -209,17 +213,6 @@ def _draw_baseline(figure: go.Figure, height: float, name: str, colour: str) -> 
             "yanchor": "top",
         },
     )
-
-
-def _preview_rate(settings: TrainingConfig, progress: float) -> float:
-    worst = pd.DataFrame({settings.monitor: []}, dtype=float)
-    if settings.schedule == "plateau":
-        epochs_done = int(progress * settings.epochs)
-        worst = pd.DataFrame({settings.monitor: np.zeros(epochs_done)})
-        return float(
-            settings.learning_rate * settings.decay_factor ** count_plateaus(settings, worst)
-        )
-    return compute_rate(settings, progress, worst)
 
 
 def draw_band(

@@ -3,7 +3,7 @@
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -27,11 +27,11 @@ def write_sheets(
     credentials: Credentials,
     *,
     patients: Sequence[PatientAnswer] = (),
-    max_sheets: int = MAX_SHEETS,
     made_at: datetime | None = None,
-    on_progress: Callable[[int], None] | None = None,
 ) -> bytes:
     """A zip of a sheet for each picture that was answered, and predictions.csv for all.
+
+    Of more pictures than `MAX_SHEETS` the others have no sheet, which a note says.
 
     Args:
         rows: A picture, and its prediction or the error that says why there is none; may be a
@@ -39,9 +39,7 @@ def write_sheets(
         classifier: Whose threshold and band hold.
         credentials: Of the model.
         patients: Pooled answers, put on the sheets of their patients.
-        max_sheets: A note says so where there are more pictures.
         made_at: Defaults to now, in local time.
-        on_progress: Called with the rows done; may raise, to cancel.
 
     Returns:
         The zip. No name in it comes from a path: letters, digits, "-" and "_" alone, numbered.
@@ -53,7 +51,7 @@ def write_sheets(
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number, (item, result) in enumerate(rows, start=1):
-            has_room = sum(map(bool, names)) < max_sheets
+            has_room = sum(map(bool, names)) < MAX_SHEETS
             names.append("")
             if isinstance(result, Prediction) and has_room:
                 names[-1] = _name_sheet(number, item)
@@ -63,12 +61,10 @@ def write_sheets(
                 )
                 archive.writestr(names[-1], sheet)
             answered.append((item, _drop_picture(result)))
-            if on_progress is not None:
-                on_progress(number)
         table = tabulate(answered, classifier).assign(sheet=names)
         archive.writestr("predictions.csv", write_csv(table))
         if any(not name and not error for name, error in zip(names, table["error"], strict=True)):
-            archive.writestr("read me.txt", _NOTE.format(most=max_sheets))
+            archive.writestr("read me.txt", _NOTE.format(most=MAX_SHEETS))
     return packed.getvalue()
 
 

@@ -10,16 +10,16 @@ from polyp_core.prediction import Prediction
 from polyp_core.region import Box
 
 _OUTLINE = (47, 168, 152)
+_THUMBNAIL_PX = 96  # the longer side
 
 
-def encode_thumbnail(picture: np.ndarray, longest_px: int = 96) -> str:
+def encode_thumbnail(picture: np.ndarray) -> str:
     """A small PNG as a data URI.
 
     Args:
         picture: `(height, width, 1 or 3)` uint8.
-        longest_px: Of the longer side; smaller pictures stay as they are.
     """
-    return encode_picture(shrink(picture, longest_px))
+    return encode_picture(shrink(picture, _THUMBNAIL_PX))
 
 
 def encode_picture(picture: np.ndarray) -> str:

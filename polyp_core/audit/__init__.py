@@ -1,7 +1,6 @@
 """An index becomes findings: what makes a result on these images less than it seems."""
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from polyp_core.audit.proposal import Proposal, propose_split
 from polyp_core.audit.shortcuts import find_shortcuts
 from polyp_core.dataset import SPLITS, Index
 from polyp_core.duplicates import find_near_duplicates
+from polyp_core.files import write_atomically
 
 __all__ = [
     "Audit", "Finding", "Proposal", "audit_index", "count_images", "find_findings", "find_pairs",
@@ -107,14 +107,9 @@ def find_pairs(
 
 def _keep_pairs(path: Path, pairs: np.ndarray) -> None:
     """Write the pairs beside the newest others; a place that cannot be written keeps nothing."""
-    writing = path.with_name(f".writing-{os.getpid()}-{path.name}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            np.save(writing, pairs)
-            os.replace(writing, path)
-        finally:
-            writing.unlink(missing_ok=True)
+        write_atomically(path, lambda temporary: np.save(temporary, pairs), is_durable=False)
         kept = sorted(path.parent.glob("pairs-*.npy"), key=lambda p: p.stat().st_mtime_ns)
         for old in kept[:-_NUM_KEPT]:
             old.unlink()

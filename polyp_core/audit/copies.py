@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from polyp_core.audit.finding import Finding, join_words, name_patients, say_splits
+from polyp_core.audit.finding import Finding, name_patients, say_splits
 from polyp_core.dataset import Index
 from polyp_core.duplicates import cluster_pairs
-from polyp_core.words import say_number
+from polyp_core.words import join_words, say_number
 
 # A validation set with more than this share of near-copies of training images proves little.
 _GRAVE_SHARE = 0.05
@@ -40,7 +40,7 @@ def find_near_copies(index: Index, pairs: np.ndarray) -> list[Finding | None]:
         index: Of the images.
         pairs: `(num_pairs, 2)` of `duplicates.find_near_duplicates`.
     """
-    content = _name_contents(index.images).to_numpy()
+    content = name_contents(index.images).to_numpy()
     first, second = pairs[:, 0], pairs[:, 1]
     pairs = pairs[content[first] != content[second]]
     columns = {name: index.images[name].to_numpy() for name in ("split", "label", "group")}
@@ -87,7 +87,7 @@ def _count_leaked(index: Index, pairs: np.ndarray) -> dict[str, tuple[int, int]]
     }
 
 
-def _name_contents(images: pd.DataFrame) -> pd.Series:
+def name_contents(images: pd.DataFrame) -> pd.Series:
     """Equal for equal pictures; the frames of one file are different pictures."""
     return images["sha256"] + images["frame"].astype(str)
 
@@ -105,13 +105,13 @@ def _count_different(index: Index, column: str) -> pd.Series:
     if column == "group":
         named = name_patients(index.images)
         values = named.where(named != "")  # those without a name are not counted
-    counts: pd.Series = values.groupby(_name_contents(index.images)).transform("nunique")
+    counts: pd.Series = values.groupby(name_contents(index.images)).transform("nunique")
     return counts
 
 
 def _find_repeated(index: Index) -> Finding | None:
     """Copies that do no other harm: of one class, patient and split."""
-    repeated = _name_contents(index.images).duplicated(keep=False)
+    repeated = name_contents(index.images).duplicated(keep=False)
     for column in ("split", "label", "group"):
         repeated &= _count_different(index, column) <= 1
     return _report_copies(
@@ -126,7 +126,7 @@ def _report_copies(
     if copies.empty:
         return None
     copies = copies.sort_values(["sha256", "frame", "path"])
-    contents = _name_contents(copies)
+    contents = name_contents(copies)
     sets = [tuple(map(int, rows)) for rows in copies.groupby(contents).groups.values()]
     counted = say_number(len(sets), "image stands", "images stand")
     advice += _say_sides(index, kind, sets)

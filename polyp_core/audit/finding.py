@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from polyp_core.dataset import Index
+from polyp_core.words import join_words
 
 _SEVERITIES = ("error", "warning", "note")
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
@@ -71,11 +72,6 @@ def say_splits(rows: pd.DataFrame) -> str:
 def name_patients(images: pd.DataFrame) -> pd.Series:
     """The patient of each image, "" where none is told and the file stands for itself."""
     return images["group"].mask(images["group"] == images["path"], "")
-
-
-def join_words(words: list[str]) -> str:
-    """Such as "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def point_at(index: Index, rows: pd.DataFrame, reasons: list[str] | None = None) -> dict[str, Any]:

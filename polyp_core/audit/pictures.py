@@ -1,8 +1,8 @@
 """Pictures that cannot be used, or are of another kind than the rest."""
 
-from polyp_core.audit.finding import Finding, join_words, point_at
+from polyp_core.audit.finding import Finding, point_at
 from polyp_core.dataset import Index
-from polyp_core.words import say_number
+from polyp_core.words import join_words, say_number
 
 _LEAST_CONTRAST = 4.0  # standard deviation in grey levels; the eye sees nothing below
 _TINY_PX = 32

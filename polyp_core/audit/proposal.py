@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from polyp_core.audit.copies import name_contents
 from polyp_core.dataset import Index, check_split
 from polyp_core.splitting import divide, draw_test, find_tied_to_test
 
@@ -51,22 +52,21 @@ def propose_split(index: Index, pairs: np.ndarray, fraction: float, seed: int) -
     Raises:
         DatasetError: If so much belongs together that a class would be missing on one side.
     """
-    content = index.images["sha256"] + index.images["frame"].astype(str)
+    content = name_contents(index.images)
     has_both = index.images.groupby(content)["label"].transform("nunique") > 1
-    is_again = content.duplicated() & ~has_both
+    keep = ~(has_both | content.duplicated())
     left_out = pd.DataFrame(
         {
             "path": index.images["path"],
             "reason": np.where(has_both, "stands in both classes", "is a copy"),
         }
-    )[has_both | is_again]
+    )[~keep]
     # The ties hold through images that are left out as well: they still tell who is who.
     images = index.images
     is_test_new = _is_entangled(images, pairs)
     if is_test_new:
         images = images.assign(split=draw_test(images, seed, pairs))
     split = divide(images, _get_own_share(index) or fraction, seed, pairs)
-    keep = ~(has_both | is_again)
     kept = images.assign(split=split)[keep].reset_index(drop=True)
     check_split(kept, index.unreadable, index.class_names, _ADVICE)
     clean = replace(

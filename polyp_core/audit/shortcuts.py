@@ -1,5 +1,7 @@
 """Shortcuts: things beside the disease from which the label could be told."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 
@@ -85,24 +87,19 @@ def _judge(index: Index, name: str, labels: np.ndarray, values: np.ndarray) -> F
     assert auc.value is not None
     is_strong = auc.value >= _STRONG
     if is_mark:
-        how = "more" if is_higher else "less"
-        seen = f"{_SIGNS[name].capitalize()} is {how} frequent in '{positive}'"
-        if name == "calipers":
-            seen = f"Calipers are {how} frequent in '{positive}'"
+        verb, how = "are" if name == "calipers" else "is", "more" if is_higher else "less"
+        seen = f"{_SIGNS[name].capitalize()} {verb} {how} frequent in '{positive}'"
     else:
-        how = {"brightness": "brighter", "border": "brighter"}.get(name, "larger")
-        how = how if is_higher else {"brighter": "darker", "larger": "smaller"}[how]
-        what = {"brightness": "Pictures", "border": "Borders", "file_size": "Files"}.get(
-            name, "Pictures"
-        )
+        is_size = name.endswith("_size")
+        how = (("smaller", "larger") if is_size else ("darker", "brighter"))[is_higher]
+        what = {"border": "Borders", "file_size": "Files"}.get(name, "Pictures")
         seen = f"{what} of '{positive}' are {how}"
     unit = "patients" if index.has_groups else "images"
-    shown = {"value": auc.value, "low": auc.low, "high": auc.high, "n": auc.n}
     return Finding(
         kind=f"shortcut_{name}",
         severity="warning" if is_strong else "note",
         title=f"{seen}: {_SIGNS[name]} alone tells the classes apart with an AUC of "
-        f"{say_auc(shown)} over {auc.n} {unit}.",
+        f"{say_auc(asdict(auc))} over {auc.n} {unit}.",
         advice=f"A network may learn that instead of the disease. {_ADVICE[name]}",
         count=auc.n,
     )

@@ -14,7 +14,7 @@ means in full, is in the publication, which a sheet does not replace: see `claim
 
 from collections.abc import Mapping
 
-from polyp_core.checklists.answers import MAX_ANSWER, change_answer, read_answers
+from polyp_core.checklists.answers import MAX_ANSWER, Answers, change_answer, read_answers
 from polyp_core.checklists.claim import CLAIM
 from polyp_core.checklists.facts import Facts, find_home, read_facts
 from polyp_core.checklists.items import Item, count_open
@@ -25,8 +25,8 @@ from polyp_core.errors import ConfigError
 from polyp_core.runs import Run
 
 __all__ = [
-    "MAX_ANSWER", "SHEETS", "Item", "count_open", "fill_sheet", "write_answer",
-    "write_sheet_html_part", "write_sheet_markdown",
+    "MAX_ANSWER", "SHEETS", "Item", "count_open", "fill_sheet", "list_answers",
+    "write_answer", "write_sheet_html_part", "write_sheet_markdown",
 ]  # fmt: skip
 
 SHEETS: Mapping[str, str] = {"claim": "CLAIM 2024", "tripod": "TRIPOD+AI"}
@@ -51,11 +51,16 @@ def fill_sheet(run: Run, sheet: str) -> tuple[Item, ...]:
     """
     _check_sheet(sheet)
     facts = read_facts(run)
-    answers = read_answers(find_home(run), _KNOWN).get(sheet, {})
+    answers = list_answers(run).get(sheet, {})
     return tuple(
         _fill(sheet, question, facts, answers.get(question.number, ""))
         for question in _QUESTIONS[sheet]
     )
+
+
+def list_answers(run: Run) -> Answers:
+    """What people have answered, by sheet and number of the item; what is damaged is left out."""
+    return read_answers(find_home(run), _KNOWN)
 
 
 def write_answer(run: Run, sheet: str, number: str, text: str) -> None:

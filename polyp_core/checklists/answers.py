@@ -6,21 +6,15 @@ checklists.lock            held for the moment of a change, so that two visitors
 checklists.damaged-1.json  what was no answers when the next one was written; then -2, …
 """
 
-import itertools
 import json
-import os
 from collections.abc import Collection
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from polyp_core.access import check_writable
-from polyp_core.errors import RunError
-from polyp_core.files import write_atomically
+from polyp_core.files import change_alone, set_aside, write_atomically
 
 MAX_ANSWER = 4_000  # characters
-_FILE, _LOCK = "checklists.json", "checklists.lock"
-_WAIT_S = 10.0
+_FILE = "checklists.json"
 _MAX_BYTES = 10 * 2**20
 Answers = dict[str, dict[str, str]]  # by sheet and number
 
@@ -66,28 +60,18 @@ def change_answer(
     """
     check_writable("Answering a checklist")
     path = directory / _FILE
-    try:
-        if makes_folder:
-            directory.mkdir(parents=True, exist_ok=True)
-        directory.stat()  # a lock would bring a folder back that somebody has deleted
-        with FileLock(directory / _LOCK, timeout=_WAIT_S):
-            answers = _load(path)
-            if answers is None:  # what it held is not thrown away
-                os.replace(path, _find_free(directory))
-                answers = {}
-            answers.setdefault(sheet, {}).pop(number, None)
-            if text:
-                answers[sheet][number] = text
-            kept = {"answers": {name: found for name, found in answers.items() if found}}
-            # Half a character, which JSON can hold, is no text that a page can show.
-            text = json.dumps(kept, indent=1, ensure_ascii=False)
-            write_atomically(path, text.encode(errors="replace"))
-    except (OSError, Timeout) as error:
-        reason = "another change takes too long" if isinstance(error, Timeout) else error.strerror
-        raise RunError(
-            f"The answer cannot be written to '{path}' ({reason}). Expected a folder that may be "
-            "written to. Check its rights and the room on the disk, then answer again."
-        ) from error
+    with change_alone(path, "answer", makes_folder=makes_folder):
+        answers = _load(path)
+        if answers is None:
+            set_aside(path)
+            answers = {}
+        answers.setdefault(sheet, {}).pop(number, None)
+        if text:
+            answers[sheet][number] = text
+        kept = {"answers": {name: found for name, found in answers.items() if found}}
+        # Half a character, which JSON can hold, is no text that a page can show.
+        text = json.dumps(kept, indent=1, ensure_ascii=False)
+        write_atomically(path, text.encode(errors="replace"))
 
 
 def _load(path: Path) -> Answers | None:
@@ -109,9 +93,3 @@ def _load(path: Path) -> Answers | None:
         for sheet, found in values.items()
         if isinstance(found, dict)
     }
-
-
-def _find_free(directory: Path) -> Path:
-    """A name for a damaged file that no other one has."""
-    names = (directory / f"checklists.damaged-{number}.json" for number in itertools.count(1))
-    return next(path for path in names if not path.exists())

@@ -9,7 +9,7 @@ from polyp_core.checklists.facts import Facts
 from polyp_core.config import AugmentConfig
 from polyp_core.config.augmentation import EFFECTS
 from polyp_core.dataset import FURTHER_PREFIX
-from polyp_core.manifest import SPLIT_NAMES
+from polyp_core.origins import lie_in_split_folders
 from polyp_core.summaries import name_data
 from polyp_core.words import make_visible, round_percent
 
@@ -165,16 +165,15 @@ def _say_whole_split(facts: Facts) -> str:
     data = facts.config.data
     if facts.index is None or facts.index.images.empty:
         return ""
-    if _is_given(facts.index.images):
+    if lie_in_split_folders(facts.index.images):
         return "The data set brings its own split, as folders, and it was kept."
     if facts.is_drawn:
         return (
             f"{_say_share(data.validation_fraction)} of the images were drawn for validation, "
             f"class by class (split seed {data.seed}), where {_TOGETHER}."
         )
-    # Elsewhere the manifest, and the folders, may have told what is not here to be read.
-    is_listed = data.folder.lower().endswith(".csv")
-    return "The data set's manifest brings its own split, and it was kept." if is_listed else ""
+    where = "data set's manifest" if data.folder.lower().endswith(".csv") else "data set"
+    return f"The {where} brings its own split, and it was kept." * facts.origin.has_own_split
 
 
 def say_level(facts: Facts) -> str:
@@ -246,12 +245,6 @@ def say_sample_size(facts: Facts) -> str:
         f"The number was not chosen by the program. With {accuracy['n']} {unit} judged, the 95 % "
         f"interval of the accuracy is {width:.0f} percentage points wide."
     )
-
-
-def _is_given(images: pd.DataFrame) -> bool:
-    """Whether each image lies in a folder that is named after its partition."""
-    folders = images["path"].str.partition("/")[0].str.lower().map(SPLIT_NAMES)
-    return not images.empty and bool((folders == images["split"]).all())
 
 
 def _say_fold_level(facts: Facts) -> str:

@@ -1,6 +1,5 @@
 """All that a run knows of itself, read once for a sheet."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,18 +11,16 @@ import pandas as pd
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.decision import Decision, read_decision, read_worth
+from polyp_core.decision import Decision, is_sound, read_decision, read_worth, was_ended_by_hand
 from polyp_core.errors import RunError
 from polyp_core.evaluation_jobs import find_checks, get_home, list_evaluations
 from polyp_core.evidence.goals import Band
 from polyp_core.origins import Origin, StudyOrigin, are_patients_known, read_origin
 from polyp_core.runs import Run
-from polyp_core.schedules import has_lost_patience
 from polyp_core.splitting import divide
 from polyp_core.study import Study
-from polyp_core.words import get_main_level, make_visible, say_number
+from polyp_core.words import get_main_level, join_words, make_visible, say_number
 
-METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc", "majority_accuracy")
 Level = Mapping[str, Mapping[str, Any]]  # metrics by name: value, low, high, n
 
 
@@ -94,15 +91,10 @@ class Facts:
         """Whether there is a model, as far as what comes with it is here."""
         return self.metrics is not None or bool(self.run.read_serving())
 
-    @property
+    @cached_property
     def is_ended_by_hand(self) -> bool:
         """Whether somebody ended the training before its last epoch, and it counts all the same."""
-        training = self.config.training
-        return (
-            self.has_model
-            and 0 < len(self.history) < training.epochs
-            and not has_lost_patience(training, self.history)
-        )
+        return was_ended_by_hand(self.run)
 
     @property
     def band(self) -> Band | None:
@@ -149,8 +141,7 @@ class Facts:
     def say_seeds(self) -> str:
         """Such as "seed 5"; of an ensemble "seeds 5 and 6"."""
         seeds = [self.config.training.seed] if self.study is None else self.study.plan["seeds"]
-        *first, last = map(str, seeds)
-        return f"seeds {', '.join(first)} and {last}" if first else f"seed {last}"
+        return f"seed{'s' * (len(seeds) > 1)} {join_words([*map(str, seeds)])}"
 
     def count_patients(self, rows: pd.DataFrame) -> int | None:
         """How many patients some of the run's images are of; None where not all are known."""
@@ -206,7 +197,7 @@ def read_facts(run: Run) -> Facts:
         evaluations=tuple(_read_evaluations(run)),
         history=run.read_history(),
         environment=environment,
-        is_imported=_is_imported(run),
+        is_imported="imported" in run.read_json("config.json"),
     )
 
 
@@ -225,13 +216,6 @@ def _find_study_beside(run: Run) -> Study | None:
     directory = run.directory.absolute().parent
     is_ensemble = run.directory.name == "ensemble" and (directory / "study.json").is_file()
     return Study(directory) if is_ensemble else None
-
-
-def _is_imported(run: Run) -> bool:
-    try:
-        return "imported" in json.loads(run.path("config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _read_evaluations(run: Run) -> list[Evaluation]:
@@ -253,15 +237,6 @@ def _read_sound_worth(run: Run, files: Run | None = None) -> Mapping[str, Any] |
     """As `read_worth`; None too where what a sentence needs is not in it."""
     try:
         metrics = read_worth(run, files)
-        if metrics is None:
-            return None
-        for part in (metrics, metrics.get("test", metrics)):
-            for level in [part["image"], *([part["patient"]] if "patient" in part else [])]:
-                for name in METRICS:
-                    _ = [level[name][key] for key in ("value", "low", "high", "n")]
-        if "calibration" in metrics:
-            found = metrics["calibration"]
-            _ = [found["temperature"], found["n"], *map(found["log_loss"].get, ("before", "after"))]
     except (KeyError, TypeError, ValueError, AttributeError):  # damaged, or of another version
         return None
-    return metrics
+    return metrics if is_sound(metrics) else None

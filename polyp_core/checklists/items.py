@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-ORIGINS = ("run", "person", "open", "not applicable")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Item:

@@ -5,10 +5,11 @@ from typing import Any
 
 from polyp_core.checklists.facts import Facts, Level
 from polyp_core.checklists.model_facts import say_calibration, say_output
+from polyp_core.checks.wording import UNKNOWN, is_sound, list_shortcuts
 from polyp_core.metrics import pool_patients
 from polyp_core.words import (
+    join_words,
     make_visible,
-    round_percent,
     say_auc,
     say_number,
     say_percent,
@@ -88,7 +89,7 @@ def say_internal(facts: Facts) -> str:
 
 
 def _say_judged(facts: Facts) -> str:
-    chosen = list_chosen(facts)
+    chosen = _list_chosen(facts)
     if facts.is_crossed:
         start = (
             "By cross-validation: each image was judged by the members that had not seen it, so "
@@ -98,11 +99,12 @@ def _say_judged(facts: Facts) -> str:
         start = "On validation images, none of which was trained on"
     else:
         start = "On validation images, which played no part in making the model"
-    but = f"; but on them {_join(chosen)}, so the numbers lean to the good side" if chosen else ""
-    return f"{start}{but}."
+    if chosen:
+        start += f"; but on them {join_words(chosen)}, so the numbers lean to the good side"
+    return f"{start}."
 
 
-def list_chosen(facts: Facts) -> list[str]:
+def _list_chosen(facts: Facts) -> list[str]:
     """What was chosen on the very images that the numbers are of."""
     training, chosen = facts.config.training, []
     is_told = facts.study is not None and bool(facts.study.caution)  # which says it of each member
@@ -148,13 +150,9 @@ def say_computation(facts: Facts) -> str:
 
 def say_update(facts: Facts) -> str:
     """What of the model was changed once it could be judged."""
-    chosen = _list_decided(facts) if facts.level is not None else []
-    decided = (
-        f"No weight was changed after the evaluation; but on the validation images {_join(chosen)}."
-        if chosen
-        else ""
-    )
-    return " ".join(filter(None, [say_calibration(facts), decided]))
+    chosen = join_words(_list_decided(facts)) if facts.level is not None else ""
+    start = "No weight was changed after the evaluation; but on the validation images"
+    return " ".join(filter(None, [say_calibration(facts), chosen and f"{start} {chosen}."]))
 
 
 def explain_no_update(facts: Facts) -> str:
@@ -198,26 +196,10 @@ def say_shortcuts(facts: Facts) -> str:
     """Whether it looks where no disease is."""
     if not facts.checks:
         return ""
-    said = []
-    try:
-        shortcuts = facts.checks["shortcuts"]
-        for place, where in (("outside", "outside the scan area"), ("text", "on burned-in text")):
-            found = shortcuts[place]["all"]
-            if found["saliency"]["value"] is not None:
-                said.append(
-                    f"{say_percent(found['saliency'])} of the evidence lies {where}, which takes "
-                    f"{round_percent(found['area']['value'])} % of the area"
-                )
-        border = shortcuts["border"].get("patient") or shortcuts["border"]["image"]
-        if border["auc"]["value"] is not None:
-            said.append(
-                f"with the border painted over the AUC is {say_auc(border['auc_blanked'])} instead "
-                f"of {say_auc(border['auc'])}"
-            )
-    except (KeyError, TypeError):  # damaged, or of another version
+    if not is_sound(facts.checks):  # damaged, or of another version
         return ""
-    joined = "; ".join(said)
-    return f"{joined[:1].upper()}{joined[1:]}." if joined else ""
+    found = list_shortcuts(facts.checks)
+    return " ".join(make_visible(said) for verdict, said in found if verdict != UNKNOWN)
 
 
 def say_saliency(facts: Facts) -> str:
@@ -278,8 +260,7 @@ def say_events(facts: Facts) -> str:
 
 def say_unfamiliar(facts: Facts) -> str:
     """What happens with a picture that is unlike those of training."""
-    values = facts.run.path("familiarity.json")
-    if not values.is_file():
+    if not facts.run.path("familiarity.json").is_file():
         return ""
     return (
         "A file that cannot be decoded is refused with the reason. A picture that is less like the "
@@ -302,9 +283,9 @@ def say_limits(facts: Facts) -> str:
         said.append("Not judged on data of another place.")
     if not facts.checks:
         said.append("Not tested against worse images or shortcuts.")
-    chosen = list_chosen(facts)
+    chosen = _list_chosen(facts)
     if chosen and facts.level is not None:
-        said.append(f"On the validation images {_join(chosen)}.")
+        said.append(f"On the validation images {join_words(chosen)}.")
     if facts.study is not None:
         said.append(facts.study.caution)
     return " ".join(filter(None, said))
@@ -332,7 +313,3 @@ def _list_doubts(metrics: Mapping[str, Any]) -> list[str]:
 
 def _capitalise(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
-
-
-def _join(parts: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))

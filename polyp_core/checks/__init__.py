@@ -25,10 +25,11 @@ from polyp_core.checks.shortcuts import (
     measure_share,
 )
 from polyp_core.checks.units import describe_auc, estimate_mean, split_units
+from polyp_core.clusters import number_clusters
 from polyp_core.dataset import Index
 from polyp_core.errors import DatasetError, ImageError
 from polyp_core.images import Picture, decode_picture, find_box, fit_image, read_file
-from polyp_core.metrics import estimate_proportion, pool_patients
+from polyp_core.metrics import estimate_share, pool_patients
 from polyp_core.prediction import Classifier, load_classifier
 from polyp_core.region import crop_region
 from polyp_core.runs import Run
@@ -171,10 +172,11 @@ def _describe_change(table: pd.DataFrame, column: str, threshold: float) -> dict
     described = {}
     for unit, rows in split_units(table, ["probability", column]).items():
         labels, before, after = (rows.iloc[:, place].to_numpy() for place in range(3))
-        hits = int(((after >= threshold) == (labels == 1)).sum())
+        clusters = number_clusters(rows["group"].to_numpy(), len(rows))
+        is_right = (after >= threshold) == (labels == 1)
         described[unit] = {
-            "auc": describe_auc(labels, after),
-            "accuracy": asdict(estimate_proportion(hits, len(labels))),
+            "auc": describe_auc(labels, after, clusters),
+            "accuracy": asdict(estimate_share(is_right, clusters)),
             "mean_change": asdict(estimate_mean(pd.Series(np.abs(after - before)))),
         }
     return described

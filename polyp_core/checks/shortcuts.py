@@ -8,6 +8,7 @@ import pandas as pd
 
 from polyp_core.annotations import find_text
 from polyp_core.checks.units import describe_auc, estimate_mean, split_units, to_plain
+from polyp_core.clusters import number_clusters
 from polyp_core.evidence.pairs import compare_auc
 from polyp_core.images import Picture
 from polyp_core.metrics import pool_patients
@@ -101,10 +102,11 @@ def describe_border(table: pd.DataFrame) -> dict[str, Any]:
     described: dict[str, Any] = {"width": BORDER, "area": round(1 - (1 - 2 * BORDER) ** 2, 6)}
     for unit, rows in split_units(table, ["probability", "blanked"]).items():
         labels, before, after = (rows[name].to_numpy() for name in rows.columns[:3])
-        groups = rows["group"].to_numpy() if unit == "image" else None
+        groups = rows["group"].to_numpy()
+        clusters = number_clusters(groups, len(rows))
         described[unit] = {
-            "auc": describe_auc(labels, before),
-            "auc_blanked": describe_auc(labels, after),
+            "auc": describe_auc(labels, before, clusters),
+            "auc_blanked": describe_auc(labels, after, clusters),
             "difference": compare_auc(labels, before, after, groups),
         }
     return described

@@ -22,8 +22,11 @@ def split_units(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.Dat
     return units
 
 
-def describe_auc(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    return to_plain(estimate_auc(labels, probabilities), "All of these are of one class.")
+def describe_auc(
+    labels: np.ndarray, probabilities: np.ndarray, clusters: np.ndarray
+) -> dict[str, Any]:
+    found = estimate_auc(labels, probabilities, clusters)
+    return to_plain(found, "All of these are of one class.")
 
 
 def estimate_mean(values: pd.Series, least: float = 0.0) -> Metric:

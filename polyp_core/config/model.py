@@ -85,7 +85,6 @@ class ModelConfig:
         low=0.0,
         high=0.9,
     )
-
     mirror: bool = setting(
         False,
         "When it is used, judge each picture and its mirror image and take the mean: a little "
@@ -96,7 +95,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_settings(self, "model")
         if self.network == "transfer":
-            self._check_transfer()
+            if self.image_size_px < 32:
+                raise ConfigError(
+                    "The image is too small for a network that was trained on photographs. "
+                    "Expected 32 px or more; it has seen 224. Raise model.image_size_px. "
+                    f"Received: image_size_px={self.image_size_px}"
+                )
             return
         if not self.filters or not all(1 <= number <= 2048 for number in self.filters):
             raise ConfigError(
@@ -113,12 +117,4 @@ class ModelConfig:
                 "one halves it. Expected at least 1 px left. Use fewer stages, a larger "
                 "model.image_size_px or model.padding=same. "
                 f"Received: filters={self.filters}, image_size_px={self.image_size_px}"
-            )
-
-    def _check_transfer(self) -> None:
-        if self.image_size_px < 32:
-            raise ConfigError(
-                "The image is too small for a network that was trained on photographs. Expected "
-                "32 px or more; it has seen 224. Raise model.image_size_px. "
-                f"Received: image_size_px={self.image_size_px}"
             )

@@ -29,6 +29,11 @@ def setting(
 
 
 def check_settings(config: Any, section: str) -> None:
+    """Refuse a value of the wrong type, out of its bounds, or none of its choices.
+
+    Raises:
+        ConfigError: For the first that is.
+    """
     for item in fields(config):
         value, limits = getattr(config, item.name), item.metadata
         if not _has_type(value, item.type):
@@ -58,6 +63,11 @@ def _has_type(value: Any, kind: Any) -> bool:
 
 
 def parse_value(text: str, kind: Any, key: str) -> Any:
+    """A value of a setting's type from its text; `key` is what to call it in an error.
+
+    Raises:
+        ConfigError: If it is none.
+    """
     try:
         if kind is bool:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[

@@ -157,7 +157,7 @@ def _make_palette(picture: StoredPicture) -> np.ndarray:
 
 
 def _expand_segments(words: list[int], num_entries: int) -> np.ndarray:
-    """Undo the segments of PS3.5 C.7.9.2: literal entries (0) and ramps (1)."""
+    """Undo the segments of PS3.3 C.7.9.2: literal entries (0) and ramps (1)."""
     entries: list[int] = []
     at = 0
     while len(entries) < num_entries:

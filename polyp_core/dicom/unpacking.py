@@ -78,8 +78,9 @@ def _decode_packed(picture: StoredPicture, packed: bytes, name: str) -> tuple[np
         )
     if not plugins:
         raise ImageError(
-            f"'{name}' is packed as {kind}, which needs the package {package}. Install it "
-            f"(pip install {package}) and start again, or export the file uncompressed."
+            f"'{name}' is packed as {kind}, which needs the package {package}. Export the file "
+            f"uncompressed, or install the package (pip install {package}) where this program "
+            "runs and start it again."
         )
     if packed[4:8] == b"jP  ":  # a JP2 file instead of its stream alone
         packed = packed[packed.index(b"jp2c") + 4 :]

@@ -50,7 +50,7 @@ class Case:
 
         settings = facts.config.training
         self.facts, self.settings, self.rate = facts, settings, settings.learning_rate
-        self.n, self.is_control = len(history), bool(getattr(settings, "shuffled_labels", False))
+        self.n, self.is_control = len(history), settings.shuffled_labels
         self.epoch, self.loss, self.val_loss = read("epoch"), read("loss"), read("val_loss")
         self.val_auc, self.val_accuracy = read("val_auc"), read("val_accuracy")
         # Of each class, the negative one first: validation images that are right, and all.

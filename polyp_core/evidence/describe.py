@@ -11,16 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from polyp_core.clusters import number_clusters
 from polyp_core.errors import ConfigError
 from polyp_core.evidence import bootstrap
-from polyp_core.evidence.clusters import (
-    NOTHING,
-    find_auc_variance,
-    find_design_effect,
-    find_wilson,
-    number_clusters,
-    place_rows,
-)
 from polyp_core.evidence.recalibration import (
     explain_classes,
     explain_intercept,
@@ -32,14 +25,7 @@ from polyp_core.evidence.scores import (
     score_counts,
     to_number,
 )
-from polyp_core.metrics import (
-    Metric,
-    estimate_auc,
-    estimate_proportion,
-    evaluate,
-    find_auc_interval,
-    pool_patients,
-)
+from polyp_core.metrics import Metric, estimate_auc, estimate_share, evaluate, pool_patients
 
 # Every number in the order of a page, and how its interval is found. Where patients have several
 # images, Wilson's and DeLong's are those of whole patients (design effect; Obuchowski 1997).
@@ -226,11 +212,10 @@ def _describe_answers(
 ) -> dict[str, Plain]:
     labels, probabilities, n = level.labels, level.probabilities, len(level.labels)
     described = {
-        name: _to_plain(_widen(metric, level, *_select(name, level, threshold)),
-                        _EMPTY[name].format(unit=level.unit))
-        for name, metric in evaluate(labels, probabilities, threshold).items()
+        name: _to_plain(metric, _EMPTY[name].format(unit=level.unit))
+        for name, metric in evaluate(labels, probabilities, threshold, level.clusters).items()
         if name in _EMPTY
-    }  # fmt: skip
+    }
     counts = count_answers(labels, probabilities, threshold, np.ones(n))
     undefined, few = explain_classes(labels, level.unit), _explain_few_of_a_class(level)
     intervals: dict[str, bootstrap.Interval | None] = {}
@@ -252,12 +237,9 @@ def _describe_ranking(level: Level, num_samples: int) -> dict[str, Plain]:
     labels, probabilities, unit = level.labels, level.probabilities, level.unit
     one_class, n = explain_classes(labels, unit), len(labels)
     is_majority = labels == int(2 * (labels == 1).sum() > n)
-    majority = estimate_proportion(int(is_majority.sum()), n)
     described = {
-        "auc": _to_plain(_widen_auc(estimate_auc(labels, probabilities), level), one_class),
-        "majority_accuracy": _to_plain(
-            _widen(majority, level, np.ones(n, bool), is_majority), one_class
-        ),
+        "auc": _to_plain(estimate_auc(labels, probabilities, level.clusters), one_class),
+        "majority_accuracy": _to_plain(estimate_share(is_majority, level.clusters), one_class),
     }
     few, few_of_a_class = _explain_few(level), _explain_few_of_a_class(level)
     reasons = {
@@ -280,42 +262,6 @@ def _describe_ranking(level: Level, num_samples: int) -> dict[str, Plain]:
         unsaid = _CERTAIN if name == "log_loss" else _UNDECIDED
         described[name] = _join(value, interval, n, reason or unsaid)
     return described
-
-
-def _select(name: str, level: Level, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows a proportion is of, and which of all rows it counts."""
-    is_positive, is_called = level.labels == 1, level.probabilities >= threshold
-    rows = {
-        "accuracy": np.ones(len(is_positive), bool),
-        "sensitivity": is_positive,
-        "specificity": ~is_positive,
-        "ppv": is_called,
-        "npv": ~is_called,
-    }
-    return rows[name], is_called == is_positive
-
-
-def _widen(metric: Metric, level: Level, rows: np.ndarray, is_counted: np.ndarray) -> Metric:
-    """Wilson's interval, for as many rows as the patients are worth."""
-    if metric.value is None or level.count_clusters() == len(level.labels):
-        return metric
-    _, clusters = np.unique(level.clusters[rows], return_inverse=True)
-    effect = find_design_effect(is_counted[rows].astype(float), clusters)
-    low, value, high = find_wilson(metric.value, metric.n / effect)
-    return Metric(value, low if value > 0 else 0.0, high if value < 1 else 1.0, metric.n)
-
-
-def _widen_auc(metric: Metric, level: Level) -> Metric:
-    """DeLong's interval with whole patients, or Newcombe's for as many as there are."""
-    if metric.value is None or level.count_clusters() == len(level.labels):
-        return metric
-    is_positive = level.labels == 1
-    sizes = np.where(is_positive, is_positive.sum(), (~is_positive).sum())
-    shares = (place_rows(is_positive, level.probabilities) - metric.value) / sizes
-    variance = find_auc_variance(shares, is_positive, level.clusters)
-    counts = level.count_clusters(1), level.count_clusters(0)
-    low, high = find_auc_interval(metric.value, variance if variance > NOTHING else 0.0, *counts)
-    return Metric(metric.value, low, high, metric.n)
 
 
 def _explain_few(level: Level) -> str:

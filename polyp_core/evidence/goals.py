@@ -51,6 +51,10 @@ class Goal:
                 f"{'none' if low == high else bounds}. Received: {self.value!r}"
             )
 
+    def write(self) -> str:
+        """As `parse_goal` reads it, such as "sensitivity=0.95"."""
+        return self.kind if self.kind == "youden" else f"{self.kind}={self.value:.9g}"
+
     def say(self) -> str:
         """In words, such as "at least 95 % sensitivity"."""
         return {

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from polyp_core import metrics
-from polyp_core.evidence.clusters import (
+from polyp_core.clusters import (
     NOTHING,
     find_auc_variance,
     find_design_effect,

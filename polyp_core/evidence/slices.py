@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from polyp_core.clusters import number_clusters
 from polyp_core.dataset import FURTHER_PREFIX
-from polyp_core.evidence.clusters import number_clusters
 from polyp_core.metrics import evaluate
 
 UNKNOWN = "not known"
@@ -212,7 +212,7 @@ def _describe_slices(table: pd.DataFrame, slices: pd.Series, threshold: float) -
     rows = []
     for number, name in enumerate(slices.cat.categories):
         places = np.flatnonzero(slices.cat.codes == number)
-        found = evaluate(labels[places], probabilities[places], threshold)
+        found = evaluate(labels[places], probabilities[places], threshold, clusters[places])
         rows.append(
             {
                 "slice": name,

@@ -1,21 +1,17 @@
 """Work in a process of its own, which says in files what it does and what came of it."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from polyp_core import processes
 from polyp_core.errors import ModelError
-from polyp_core.processes import kill_group, wait_for_child
 from polyp_core.words import make_visible
 
 TIME_LIMIT_S = 900.0
-PLAN, RESULT, STAGE, LOG = "plan.json", "result.json", "stage.txt", "child.log"
-_PROJECT_DIR = Path(__file__).parents[2]
+PLAN, RESULT = "plan.json", "result.json"
 Progress = Callable[[str], None]
 
 
@@ -26,7 +22,7 @@ def run_child(module: str, staging: Path, plan: dict[str, Any], say: Progress) -
         module: Such as "polyp_core.export_worker"; it reads plan.json and writes result.json.
         staging: A folder for both.
         plan: Plain values, what to do.
-        say: Called with each stage that the child writes to stage.txt; may raise, to cancel.
+        say: Called with each stage that the child writes; may raise, to cancel.
 
     Returns:
         What result.json holds.
@@ -35,35 +31,16 @@ def run_child(module: str, staging: Path, plan: dict[str, Any], say: Progress) -
         ModelError: With the "problem" of result.json if it is not empty; or if the child crashed,
             or took longer than 15 minutes.
     """
-    for name in (RESULT, STAGE):  # of an earlier child
-        (staging / name).unlink(missing_ok=True)
+    (staging / RESULT).unlink(missing_ok=True)  # of an earlier child
     (staging / PLAN).write_text(json.dumps(plan), encoding="utf-8")
-    python_path = filter(None, [str(_PROJECT_DIR), os.environ.get("PYTHONPATH")])
-    variables = os.environ | {
-        "PYTHONPATH": os.pathsep.join(python_path),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",  # as what serves, which computes on the processor
-    }
-    with (staging / LOG).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(staging.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=variables,
-        )
-        try:
-            is_in_time = wait_for_child(process, staging / STAGE, say, TIME_LIMIT_S)
-        finally:
-            kill_group(process)
-    if not is_in_time:
+    code = processes.run_child(module, staging, say, TIME_LIMIT_S)
+    if code is None:
         raise ModelError(
             f"Exporting took longer than {TIME_LIMIT_S:.0f} s and was stopped. Expected a model "
             "that this computer can convert. Try again when it has less to do, or choose LiteRT, "
             "which is there already."
         )
-    return _read_result(staging, process.returncode)
+    return _read_result(staging, code)
 
 
 def _read_result(staging: Path, code: int) -> dict[str, Any]:
@@ -73,8 +50,8 @@ def _read_result(staging: Path, code: int) -> dict[str, Any]:
     if problem := result.get("problem"):
         raise ModelError(str(problem))
     if code != 0 or not result:
-        lines = (staging / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+        log = (staging / processes.CHILD_LOG).read_text(encoding="utf-8", errors="replace")
+        last = next((line.strip() for line in reversed(log.split("\n")) if line.strip()), "no word")
         raise ModelError(
             f"Exporting crashed (exit status {code}); its last words: {make_visible(last)[:400]}. "
             "Expected a process that ends by itself. Try again; if it stays, choose another "

@@ -5,12 +5,13 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from polyp_core.access import check_writable
 from polyp_core.errors import ConfigError, ModelError
@@ -29,10 +30,12 @@ from polyp_core.files import write_atomically
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
 from polyp_core.words import say_number
+from polyp_core.workspace import get_cache_dir
 
 MAX_DIFFERENCE = 1e-4
 MAX_LOGIT_DIFFERENCE = 0.05  # where probabilities are near 0 or 1, which hides differences
 SAMPLE = "images.npy"
+_LOOK_EVERY_S = 0.5  # whether it is an export's turn
 # What is re-opened in one fresh process, one runtime each; the weights last, since building their
 # network brings in code of this app that the others must do without.
 _RUNTIMES = (("litert",), ("onnx",), ("keras", "saved-model", "weights"))
@@ -140,11 +143,13 @@ def make_exports(run: Run, names: Sequence[str], staging: Path, say: Progress) -
         content = run.path("serving.tflite").read_bytes()
         paths["litert"].write_bytes(attach_text(content, preprocessing))
     heavy = {form.name: paths[form.name].name for form in forms if is_heavy(form)}
-    if heavy:
+    if not heavy:
+        return _prove(forms, paths, sample, staging, say)
+    with _wait_for_turn(say):
         say("Starting TensorFlow, some seconds")
         plan = {"run": str(run.directory.resolve()), "files": heavy, "text": preprocessing}
         run_child("polyp_core.export_worker", staging, plan, say)
-    return _prove(forms, paths, sample, staging, say)
+        return _prove(forms, paths, sample, staging, say)
 
 
 def check_target(target: Path, suffix: str) -> None:
@@ -205,6 +210,22 @@ def hash_file(path: Path) -> str:
     """The sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _wait_for_turn(say: Progress) -> Iterator[None]:
+    """One at a time starts TensorFlow, which takes the processor and some memory."""
+    get_cache_dir().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(get_cache_dir() / "export.lock")
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_LOOK_EVERY_S)
+        except Timeout:
+            say("Waiting for another export to end")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _take_place(whole: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ Left as people wrote them: the run's name and title, the study's name, the names
 what was answered in the checklists.
 """
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ _COPIED = (
     "environment.json", "history.csv", "milestones.json", "metrics.json", "serving.json",
     "decision.json", "familiarity.json", "familiarity.npy", "features.npy",
 )  # fmt: skip
+_log = logging.getLogger(__name__)
 _ENVIRONMENT, _ANSWERS = "environment.json", "checklists.json"
 _WEIGHTS = "model.weights.h5"
 _SERVING = "serving.tflite"
@@ -91,6 +93,7 @@ def _describe_origin(origin: Origin, safe: RunConfig) -> dict[str, Any]:
         "demo": origin.is_demo,
         "patients_known": origin.are_patients_known,
         "own_backbone_weights": origin.has_own_backbone_weights,
+        "own_split": origin.has_own_split,
         "study": None,
     }
     if (study := origin.study) is not None:
@@ -134,11 +137,14 @@ def _copy_environment(ensemble: Run, shared: Run) -> None:
 
 def _copy_answers(run: Run, shared: Run) -> None:
     """What people have answered, which does not always lie beside the run."""
-    from polyp_core.checklists.facts import find_home  # not loaded with the page
+    from polyp_core.checklists import list_answers  # not loaded with the page
+    from polyp_core.checklists.facts import find_home
 
-    path = find_home(run) / _ANSWERS
-    if path.is_file():
-        shutil.copyfile(path, shared.path(_ANSWERS))
+    answers = {sheet: found for sheet, found in list_answers(run).items() if found}
+    if answers:
+        shared.write_json(_ANSWERS, {"answers": answers})
+    elif (find_home(run) / _ANSWERS).is_file():
+        _log.warning("%s of '%s' holds no answers and was left out", _ANSWERS, run.name)
 
 
 def _write_config(run: Run, shared: Run, task: str, safe: RunConfig) -> None:

@@ -16,11 +16,7 @@ from polyp_core.config.patterns import check_given_pattern
 from polyp_core.errors import ConfigError
 from polyp_core.foreign_files.claims import read_answers_file, read_origin_file
 from polyp_core.foreign_files.objects import clean_text, read_object, refuse
-from polyp_core.foreign_files.tables import (
-    read_history,
-    read_index,
-    read_predictions,
-)
+from polyp_core.foreign_files.tables import Table, read_history, read_index, read_predictions
 from polyp_core.summaries import name_data
 
 __all__ = [
@@ -151,20 +147,7 @@ def translate_files(files: Mapping[str, bytes]) -> ForeignRun:
         if name.endswith(".json") and name != "config.json"
     }
     index = read_index(files.get("index.csv"))
-    texts = {
-        "config.json": _write_object(content),
-        "environment.json": _write_object(_read_environment(objects.get("environment.json", {}))),
-        "status.json": _write_object(_read_status(objects.get("status.json", {}))),
-        "history.csv": read_history(files.get("history.csv", b"")),
-        "index.csv": index.text,
-    }
-    if predictions := read_predictions(files.get("predictions.csv", b""), index):
-        texts["predictions.csv"] = predictions
-    if "shared.json" in objects:
-        origin = read_origin_file(objects["shared.json"], index.text)
-        texts["shared.json"] = _write_object(origin)
-    if answers := read_answers_file(objects.get("checklists.json", {})):
-        texts["checklists.json"] = _write_object(answers)
+    texts = _write_texts(files, objects, index) | {"config.json": _write_object(content)}
     serving = objects["serving.json"]
 
     def take_if_bound(name: str) -> dict[str, Any] | None:
@@ -186,19 +169,40 @@ def translate_files(files: Mapping[str, bytes]) -> ForeignRun:
     )
 
 
+def _write_texts(
+    files: Mapping[str, bytes], objects: Mapping[str, dict[str, Any]], index: Table
+) -> dict[str, str]:
+    """The files that can be written now, by their names; those besides config.json."""
+    texts = {
+        "environment.json": _write_object(_read_environment(objects.get("environment.json", {}))),
+        "status.json": _write_object(_read_status(objects.get("status.json", {}))),
+        "history.csv": read_history(files.get("history.csv", b"")),
+        "index.csv": index.text,
+    }
+    if predictions := read_predictions(files.get("predictions.csv", b""), index):
+        texts["predictions.csv"] = predictions
+    if "shared.json" in objects:
+        origin = read_origin_file(objects["shared.json"], index.text)
+        texts["shared.json"] = _write_object(origin)
+    if answers := read_answers_file(objects.get("checklists.json", {})):
+        texts["checklists.json"] = _write_object(answers)
+    return texts
+
+
 def _check_class_names(names: object) -> list[str]:
-    is_pair = isinstance(names, list) and len(names) == 2
-    if not is_pair or not all(isinstance(name, str) and _CLASS_NAME.fullmatch(name.strip())
-                              for name in names):  # type: ignore[attr-defined]  # fmt: skip
-        raise refuse(
-            "config.json", "has class names that cannot be used",
-            "two names of at most 100 letters, digits, spaces and . , ; + - _ ( ) ' & %, beginning "
-            "with a letter or digit",
-        )  # fmt: skip
-    first, second = (str(name).strip() for name in names)  # type: ignore[attr-defined]
-    if first == second:
-        raise refuse("config.json", f"has one class twice ('{first}')", "two class names")
-    return [first, second]
+    match names:
+        case [str(negative), str(positive)]:
+            found = [negative.strip(), positive.strip()]
+            if all(map(_CLASS_NAME.fullmatch, found)):
+                if found[0] != found[1]:
+                    return found
+                what = f"has one class twice ('{found[0]}')"
+                raise refuse("config.json", what, "two class names")
+    raise refuse(
+        "config.json", "has class names that cannot be used",
+        "two names of at most 100 letters, digits, spaces and . , ; + - _ ( ) ' & %, beginning "
+        "with a letter or digit",
+    )  # fmt: skip
 
 
 def _read_serving(values: Mapping[str, Any]) -> dict[str, float]:

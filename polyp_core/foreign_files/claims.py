@@ -6,26 +6,22 @@ checklists.json  what people have answered to the checklists
 A claim is taken where it has the right kind and bounds; what nobody here reads is left out.
 """
 
-import csv
 import io
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from polyp_core.errors import RunError
 from polyp_core.foreign_files.objects import MAX_TEXT, clean_text, refuse
+from polyp_core.origins import ENSEMBLE, FILE, MEMBER, are_patients_known
+from polyp_core.processes import NAME_PATTERN
 
-# Twice in this project, since what they stand for is imported after this: a test compares them.
-ENSEMBLE = "ensemble"  # the "member" that a study's ensemble is
-SHEETS = ("claim", "tripod")
-MAX_ANSWER = 4_000  # letters
-
-_ORIGIN, _ANSWERS = "shared.json", "checklists.json"
-_FACTS = ("synthetic", "demo", "patients_known", "own_backbone_weights")
+_ANSWERS = "checklists.json"
+_FACTS = ("synthetic", "demo", "patients_known", "own_backbone_weights", "own_split")
 _MAX_NAME = 255  # letters of a folder
 _MAX_FOLDS, _MAX_SEEDS, _MAX_SEED = 10_000, 1_000, 2**31 - 1
-_MEMBER_NAME = re.compile(r"\w[\w .-]{0,79}")
-_MEMBER = re.compile(r"fold-([0-9]{1,6})-seed-([0-9]{1,12})(?:-share-([0-9]{1,3}))?")
 _ITEM = re.compile(r"[0-9]{1,3}[a-z]?", re.ASCII)
 
 
@@ -45,7 +41,8 @@ def read_origin_file(values: Mapping[str, Any], index: str) -> dict[str, Any]:
         if type(value) is not bool:
             raise _refuse_origin(name, value, "true or false")
     told["synthetic"] |= told["demo"]
-    told["patients_known"] &= _has_patients(index)
+    images = pd.read_csv(io.StringIO(index), dtype=str, keep_default_na=False)
+    told["patients_known"] &= are_patients_known(images)
     study = values.get("study")
     if study is not None and not isinstance(study, dict):
         raise _refuse_origin("study", study, "null, or the study's name, plan, caution and member")
@@ -58,6 +55,8 @@ def read_answers_file(values: Mapping[str, Any]) -> dict[str, Any] | None:
     Raises:
         RunError: If it holds no answers by sheet and item, or one is longer than the app takes.
     """
+    from polyp_core.checklists import MAX_ANSWER, SHEETS  # not loaded with the page
+
     sheets = values.get("answers", {})
     expected = "texts by sheet and number of the item"
     if not isinstance(sheets, dict):
@@ -79,12 +78,6 @@ def read_answers_file(values: Mapping[str, Any]) -> dict[str, Any] | None:
             if shown:
                 found.setdefault(sheet, {})[number] = shown
     return {"answers": found} if found else None
-
-
-def _has_patients(index: str) -> bool:
-    """As of `origins.are_patients_known`."""
-    rows = csv.DictReader(io.StringIO(index, newline=""))
-    return all(row["group"] not in ("", row["path"]) for row in rows)
 
 
 def _read_study(study: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,9 +151,9 @@ def _read_percents(shares: object) -> list[int]:
 def _read_member(member: object, plan: Mapping[str, Any]) -> str:
     """The name of a training of the study, or that of all of them together."""
     expected = f"'{ENSEMBLE}', or a member that the plan has, such as fold-1-seed-5"
-    if not isinstance(member, str) or not _MEMBER_NAME.fullmatch(member):
+    if not isinstance(member, str) or not re.fullmatch(NAME_PATTERN, member):
         raise _refuse_origin("member", member, expected)
-    if found := _MEMBER.fullmatch(member):
+    if found := MEMBER.fullmatch(member):
         fold, seed, percent = int(found[1]), int(found[2]), int(found[3] or 100)
         if (
             not 1 <= fold <= plan["num_folds"]
@@ -173,4 +166,4 @@ def _read_member(member: object, plan: Mapping[str, Any]) -> str:
 
 def _refuse_origin(name: str, value: object, expected: str) -> RunError:
     # The start alone: the text of a stranger is as long as he likes.
-    return refuse(_ORIGIN, f"has a {name} that cannot be used ({str(value)[:40]!r})", expected)
+    return refuse(FILE, f"has a {name} that cannot be used ({str(value)[:40]!r})", expected)

@@ -11,23 +11,18 @@ from typing import Any
 
 from polyp_core import words
 from polyp_core.dataset import SPLITS
+from polyp_core.evaluation import list_left_out
+from polyp_core.evidence.wording import NAMES, Plain, say_number
 from polyp_core.network_size import measure_network
 from polyp_core.origins import StudyOrigin
 from polyp_core.report.facts import RunFacts
-from polyp_core.report.page import NOTICE, clip
+from polyp_core.report.page import NOTICE, clip, hide_names
 from polyp_core.report.repeating import DATA, WEIGHTS, write_command
 from polyp_core.report.result_sections import say_no_numbers, say_standing
 from polyp_core.report.verdicts import list_limits
-from polyp_core.report.wording import (
-    NAMES,
-    Plain,
-    hide_names,
-    join_words,
-    list_left_out,
-    say_number,
-)
 from polyp_core.runs import Run
 from polyp_core.summaries import name_data
+from polyp_core.words import join_words
 
 _SHOWN = ("accuracy", "majority_accuracy", "sensitivity", "specificity", "ppv", "npv", "auc")
 _OF_HEADER = ("accuracy", "sensitivity", "specificity", "auc")
@@ -247,7 +242,7 @@ def _write_evaluation(facts: RunFacts) -> str:
     said = [
         f"On validation {words.say_worth(level, unit)}. {words.say_doubt(level)}".strip(),
         escape_markdown(say_standing(facts)),
-        # By image the intervals of whole patients, as in the report.
+        # As in the report, also where metrics.json is of an older version.
         _tabulate(facts.validation.numbers if facts.validation else facts.metrics),
         f"All at the threshold of {100 * threshold:.4g} %. In brackets the 95 % interval.",
     ]
@@ -262,8 +257,7 @@ def _write_evaluation(facts: RunFacts) -> str:
             f"On other data, {escape_markdown(clip(files.name, 60))}: "
             f"{words.say_worth(level, unit)}. {words.say_doubt(level)}".strip(),
             _tabulate(metrics),
-            f"At the threshold of {100 * metrics.get('threshold', threshold):.4g} %. Here the "
-            "intervals by image take images as independent.",
+            f"At the threshold of {100 * metrics.get('threshold', threshold):.4g} %.",
             *_list(list_left_out(metrics)),
         ]
     return _write_part("Evaluation", said)

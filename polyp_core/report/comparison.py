@@ -7,6 +7,7 @@ import pandas as pd
 
 from polyp_core import words
 from polyp_core.decision import is_sound
+from polyp_core.evidence.wording import NAMES, say_number
 from polyp_core.learning_curve import METRICS, Learning, read_learning, say_learning_curve
 from polyp_core.report.axes import make_axis, make_share_axis
 from polyp_core.report.charts import BLUE, MUTED, Band, Line, Mark, Points, draw_chart, escape
@@ -25,8 +26,8 @@ from polyp_core.report.page import (
 )
 from polyp_core.report.pairing import write_differences
 from polyp_core.report.repeating import DATA, WEIGHTS, write_command
-from polyp_core.report.wording import NAMES, join_words, say_number
 from polyp_core.study import Study
+from polyp_core.words import join_words
 
 _SHOWN = ("accuracy", "sensitivity", "specificity", "auc")
 _MOST_DRAWN = 30
@@ -115,9 +116,9 @@ def _tabulate_pooled(metrics: dict[str, Any]) -> str:
             cells += [say_number(metric, NAMES[name].form), f"{metric['n']:,}", _say_spread(spread)]
         rows.append(cells)
     return write_table(heads, rows) + write_note(
-        "Pooled: every one judged once, with Wilson's or DeLong's 95 % interval; by image as if "
-        "images were independent. The SD says how much a member's number varies. It is no standard "
-        "error, since members share training images (Bengio and Grandvalet 2004)."
+        "Pooled: every one judged once, with Wilson's or DeLong's 95 % interval, by image that of "
+        "whole patients. The SD says how much a member's number varies. It is no standard error, "
+        "since members share training images (Bengio and Grandvalet 2004)."
     )
 
 

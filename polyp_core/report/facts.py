@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from polyp_core.access import check_file
+from polyp_core.checks import wording
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
 from polyp_core.decision import (
@@ -27,7 +28,6 @@ from polyp_core.evidence.slices import join_index
 from polyp_core.images import Picture, decode_picture, read_file
 from polyp_core.origins import Origin, StudyOrigin, read_origin
 from polyp_core.prediction import Classifier, load_classifier
-from polyp_core.report import checking
 from polyp_core.report.auditing import Audited, audit_images
 from polyp_core.runs import Run
 from polyp_core.workspace import get_demo_data_dir
@@ -177,7 +177,7 @@ class RunFacts:
     def checks(self) -> dict[str, Any] | None:
         """What the checks have found, once they are finished; None where that cannot be read."""
         found = self._checks
-        return found if found is not None and checking.is_sound(found) else None
+        return found if found is not None and wording.is_sound(found) else None
 
     @property
     def has_damaged_checks(self) -> bool:

@@ -16,6 +16,7 @@ from polyp_core.evidence.curves import (
 )
 from polyp_core.evidence.goals import Band as NoAnswer
 from polyp_core.evidence.scores import count_answers
+from polyp_core.evidence.wording import NAMES, Plain, say_number
 from polyp_core.report.axes import Axis, make_axis, make_share_axis
 from polyp_core.report.charts import (
     BLUE,
@@ -31,7 +32,6 @@ from polyp_core.report.charts import (
     escape,
 )
 from polyp_core.report.page import clip, write_figure
-from polyp_core.report.wording import NAMES, Plain, say_number
 
 _DASH = "4 3"
 _FEW = 100  # images from which on there are ten bins

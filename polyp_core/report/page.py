@@ -10,6 +10,8 @@ from polyp_core.report.style import STYLE
 
 NOTICE = "For research and teaching, not for diagnosis."
 _SHA256 = re.compile("[0-9a-f]{64}")
+_QUOTED = re.compile(r"(?<![^\s(])'([^']*)'(?![^\s.,;:)])")  # between blanks or stops
+_HIDDEN = "(a name)"
 CLIPPED = 160  # letters of a name; of a longer one start and end are shown
 
 
@@ -125,3 +127,20 @@ def write_heading(text: str) -> str:
 def clip(text: str, most: int = CLIPPED) -> str:
     """Of a long text the start and the end, so that a page stays a page."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[1 - most // 2 :]}"
+
+
+def hide_names(text: str, class_names: Sequence[str]) -> str:
+    """A finding without what it quotes, which may be a patient's name; the classes stay.
+
+    An example after a colon goes whole.
+
+    A name may itself hold the marks of quotation. Where it is not sure which belong together, all
+    goes from the first to the last.
+    """
+    if 2 * len(_QUOTED.findall(text)) == text.count("'"):
+        text = _QUOTED.sub(lambda found: found[0] if found[1] in class_names else _HIDDEN, text)
+    else:
+        first, last = text.index("'"), text.rindex("'")
+        text = f"{text[:first]}{_HIDDEN}{text[last + 1 :]}"
+    before, example, _ = text.partition(f": {_HIDDEN}")
+    return f"{before}." if example else text

@@ -9,8 +9,8 @@ import pandas as pd
 from polyp_core import words
 from polyp_core.decision import is_sound
 from polyp_core.evidence.pairs import Matched, compare_auc, compare_decisions, match_predictions
+from polyp_core.evidence.wording import say_p, say_signed
 from polyp_core.report.page import write_missing, write_note, write_paragraph, write_table
-from polyp_core.report.wording import say_p, say_signed
 from polyp_core.study import Study
 
 

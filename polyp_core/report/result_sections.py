@@ -3,8 +3,10 @@
 import numpy as np
 
 from polyp_core import words
+from polyp_core.evaluation import list_left_out
 from polyp_core.evidence.goals import Band
-from polyp_core.metrics import estimate_proportion
+from polyp_core.evidence.wording import NAMES, Plain, list_reasons, say_number
+from polyp_core.metrics import estimate_share
 from polyp_core.report.facts import UNITS, Judged, RunFacts
 from polyp_core.report.figures import (
     draw_calibration,
@@ -25,15 +27,7 @@ from polyp_core.report.page import (
     write_table,
     write_warning,
 )
-from polyp_core.report.wording import (
-    NAMES,
-    NBSP,
-    Plain,
-    join_words,
-    list_left_out,
-    list_reasons,
-    say_number,
-)
+from polyp_core.words import NBSP, join_words
 
 _BASIC = ("accuracy", "majority_accuracy", "sensitivity", "specificity", "ppv", "npv", "auc")
 
@@ -156,9 +150,9 @@ def write_threshold(facts: RunFacts) -> str:
     level, band = judged.main, decision.band
     if band is not None and band.low < band.high:
         is_answered = ~band.holds(level.probabilities)
-        answered = estimate_proportion(int(is_answered.sum()), len(level.labels))
+        answered = estimate_share(is_answered, level.clusters)
         is_right = (level.probabilities >= decision.threshold) == (level.labels == 1)
-        right = estimate_proportion(int(is_right[is_answered].sum()), int(is_answered.sum()))
+        right = estimate_share(is_right[is_answered], level.clusters[is_answered])
         text += write_table(
             ("With the band", "Share (95 % interval)", "n"),
             [
@@ -219,6 +213,8 @@ def _write_judged(facts: RunFacts, judged: Judged) -> str:
         heads += [f"By {unit}", "n"]
     rows = []
     for name, known in NAMES.items():
+        if name not in numbers[units[0]]:  # what no prevalence was asked for
+            continue
         cells = [known.title, known.meaning]
         for unit in units:
             metric = numbers[unit][name]
@@ -279,7 +275,6 @@ def _write_external(facts: RunFacts) -> str:
             f"{clip(files.name, 80)}: {words.say_worth(level, unit)}. {words.say_doubt(level)}"
         )
         text += _write_basic(metrics)
-        text += write_note("Here the intervals by image take images as independent.")
         text += write_list(list_left_out(metrics))
     return text
 

@@ -25,8 +25,8 @@ from polyp_core.report.page import (
     write_table,
     write_warning,
 )
-from polyp_core.report.wording import join_words
 from polyp_core.schedules import find_best_epoch, find_kept_epoch
+from polyp_core.words import join_words
 
 NO_SETTINGS = "The settings of this run cannot be read."
 _MONITORED = {

@@ -2,10 +2,11 @@
 
 from polyp_core import words
 from polyp_core.answers.drawing import draw_ramp
+from polyp_core.checks.wording import AXES, SIGN, choose_measure, list_shortcuts, say_robustness
 from polyp_core.errors import PolypError
+from polyp_core.evidence.wording import Plain
 from polyp_core.report.axes import make_axis, make_share_axis
 from polyp_core.report.charts import BLUE, Line, Mark, Points, draw_chart, escape
-from polyp_core.report.checking import choose_measure, list_shortcuts
 from polyp_core.report.facts import RunFacts
 from polyp_core.report.figures import Interval, draw_intervals
 from polyp_core.report.gallery import write_panel
@@ -27,11 +28,6 @@ from polyp_core.report.verdicts import (
     list_limits,
     list_verdicts,
 )
-from polyp_core.report.wording import (
-    SIGN,
-    Plain,
-    say_robustness,
-)
 from polyp_core.summaries import name_data
 
 _NOT_TESTED = (
@@ -39,10 +35,6 @@ _NOT_TESTED = (
     "results page, or by: python -m polyp_core check RUN."
 )
 _UNREADABLE = "The checks are damaged or of another version and cannot be read. Run them anew."
-_AXES = {
-    "noise": "SD (of 255 grey levels)", "blur": "SD (% of the width)", "gain": "dB, up or down",
-    "rotation": "Degrees, left or right", "jpeg": "100 less the quality",
-}  # fmt: skip
 
 
 def write_summary(facts: RunFacts) -> str:
@@ -71,9 +63,7 @@ def write_robustness(facts: RunFacts) -> str:
         return write_missing(_UNREADABLE if facts.has_damaged_checks else _NOT_TESTED)
     text = write_heading("Does it look where it should?")
     for verdict, said in list_shortcuts(checks):
-        text += write_warning(f"A sign of a shortcut. {said}") if verdict == SIGN else (
-            write_paragraph(said)
-        )  # fmt: skip
+        text += write_warning(said) if verdict == SIGN else write_paragraph(said)
     text += write_heading("Does it bear worse images?")
     effects, (unit, measure) = checks["robustness"], choose_measure(checks)
     text += write_paragraph(say_robustness(effects, unit, measure))
@@ -226,7 +216,7 @@ def _draw_effect(effect: Plain, unit: str, measure: str) -> str:
     strengths = [float(level["strength"]) for level in effect["levels"]]
     values = [float(row["value"]) for row in rows]
     low, high = ([float(row[end]) for row in rows] for end in ("low", "high"))
-    x = make_axis(_AXES.get(effect["effect"], str(effect["unit"])), strengths)
+    x = make_axis(AXES.get(effect["effect"], str(effect["unit"])), strengths)
     y = make_share_axis("Accuracy") if measure == "accuracy" else make_axis(
         "AUC", [min(0.4, *low), 1.0]
     )  # fmt: skip

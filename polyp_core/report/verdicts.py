@@ -1,18 +1,11 @@
 """What a report concludes of a run: an answer to each question, and what must not be concluded."""
 
 from polyp_core import words
-from polyp_core.report.checking import choose_measure, list_shortcuts
+from polyp_core.checks.wording import SIGN, choose_measure, list_shortcuts, say_robustness
+from polyp_core.evidence.wording import Plain, say_number
 from polyp_core.report.facts import RunFacts
-from polyp_core.report.page import clip
+from polyp_core.report.page import clip, hide_names
 from polyp_core.report.result_sections import find_calibration, say_standing
-from polyp_core.report.wording import (
-    NBSP,
-    SIGN,
-    Plain,
-    hide_names,
-    say_number,
-    say_robustness,
-)
 
 
 def list_verdicts(facts: RunFacts) -> list[tuple[str, str]]:
@@ -105,7 +98,7 @@ def _say_split(facts: RunFacts) -> str:
 def _say_baseline(level: Plain) -> str:
     if level["accuracy"]["n"] == 0:
         return "not judged"
-    baseline = f"{words.round_percent(level['majority_accuracy']['value'])}{NBSP}%"
+    baseline = words.write_percent(level["majority_accuracy"]["value"])
     if not words.say_doubt(level):
         return f"yes: the whole interval lies above {baseline}"
     is_above = level["accuracy"]["value"] > level["majority_accuracy"]["value"]

@@ -16,6 +16,7 @@ import pytest
 from polyp_core.answers import (
     NOTICE,
     Credentials,
+    bundle,
     encode_thumbnail,
     outline_region,
     pool_patients,
@@ -571,13 +572,9 @@ def test_the_zip_holds_a_sheet_for_each_answer_and_the_table():
         (make_item("...", ), predict(0.1)),
     ]  # fmt: skip
     patients = pool_patients([(i.patient, p) for i, p in rows[:2]], CLASSIFIER)
-    seen = []
     files = unpack(
-        write_sheets(
-            iter(rows), CLASSIFIER, CREDENTIALS, patients=patients, made_at=WHEN,
-            on_progress=seen.append,
-        )
-    )  # fmt: skip
+        write_sheets(iter(rows), CLASSIFIER, CREDENTIALS, patients=patients, made_at=WHEN)
+    )
     assert list(files) == [
         "0001-l-sion-1.html", "0002-passwd.html", "0004-film-frame-2.html", "0005-image.html",
         "predictions.csv",
@@ -587,7 +584,6 @@ def test_the_zip_holds_a_sheet_for_each_answer_and_the_table():
     table = pd.read_csv(io.StringIO(files["predictions.csv"]), keep_default_na=False)
     assert table["sheet"].tolist() == [*list(files)[:2], "", *list(files)[2:4]]
     assert table["error"].tolist()[2] == "'bad.png' is not an image."
-    assert seen == [1, 2, 3, 4, 5]
 
 
 def test_the_sheets_in_the_zip_are_the_ones_written_alone():
@@ -597,9 +593,10 @@ def test_the_sheets_in_the_zip_are_the_ones_written_alone():
     assert files["0001-a.html"] == alone
 
 
-def test_more_pictures_than_sheets_are_said_and_stand_in_the_table():
+def test_more_pictures_than_sheets_are_said_and_stand_in_the_table(monkeypatch):
+    monkeypatch.setattr(bundle, "MAX_SHEETS", 2)
     rows = [(make_item(f"{n}.png"), predict(0.9)) for n in range(5)]
-    files = unpack(write_sheets(rows, CLASSIFIER, CREDENTIALS, max_sheets=2))
+    files = unpack(write_sheets(rows, CLASSIFIER, CREDENTIALS))
     assert list(files) == ["0001-0.html", "0002-1.html", "predictions.csv", "read me.txt"]
     assert "the first 2 pictures only" in files["read me.txt"]
     assert len(files["predictions.csv"].splitlines()) == 6

@@ -29,6 +29,7 @@ from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
 from polyp_core.study import Study, summarise
 from tests.core.studies import finish_member, make_index, make_study
+from tests.core.test_checks_wording import make_found, make_metric, make_place
 
 # As the specification of the report has them, which the sheets refer to.
 SECTIONS = [
@@ -98,8 +99,8 @@ def test_the_run_tells_its_own_facts(run):
     assert "120 epochs of batches of 16; AdamW at a learning rate of 0.002" in said["25"]
     assert "(cosine, after a warm-up over 10 % of the training)" in said["25"]
     assert "epoch 120" in said["26"]
-    assert "46 of 52 patients right, 88 % (95 % interval 77 to 95)" in said["37"]
-    assert "Sensitivity 76 % (57–89)" in said["37"]
+    assert "46 of 52 patients right, 88\xa0% (95 % interval 77 to 95)" in said["37"]
+    assert "Sensitivity 76\xa0% (57–89)" in said["37"]
     assert "AUC 0.97 (0.92–1.00)" in said["37"]
     assert "Threshold 0.500: as it came with the model." in said["38"]
     failures = get_item(run, "claim", "39")
@@ -136,14 +137,30 @@ def test_patients_on_both_sides_and_copies_are_said(run):
     assert "patients" not in get_item(run, "claim", "7").known.replace("no patient", "")
 
 
-def test_a_split_that_the_folders_bring_is_said(run):
+def test_a_split_that_the_folders_bring_is_said_also_of_a_copy(run, tmp_path):
     index = run.read_index().images
+    index.loc[index["split"].eq("train").idxmax(), "split"] = "validation"  # as no draw has it
     index["path"] = index["split"].replace("validation", "val") + "/" + index["path"]
     run.write_table("index.csv", index)
     assert "brings its own split" in get_item(run, "claim", "19").answer
+    shared = write_shared_run(run, tmp_path / "shared")  # which names no folder
+    assert get_item(shared, "claim", "19").answer.startswith(
+        "The data set brings its own split, and it was kept."
+    )
     index["path"] = "train/" + index["path"]
     run.write_table("index.csv", index)
     assert "brings its own split" not in get_item(run, "claim", "19").answer
+
+
+@pytest.mark.parametrize("damage", ["{", '{"answers": {"claim": 5}}', '{"answers": [1]}'])
+def test_damaged_answers_do_not_go_into_a_copy(run, tmp_path, damage, caplog):
+    run.path("checklists.json").write_text(damage)
+    shared = write_shared_run(run, tmp_path / "shared")
+    assert not shared.path("checklists.json").exists()
+    assert "holds no answers and was left out" in caplog.text
+    write_answer(run, "claim", "44", "A grant.")
+    again = write_shared_run(run, tmp_path / "again")
+    assert get_item(again, "claim", "44").answer == "A grant."
 
 
 def test_other_settings_give_other_sentences(run):
@@ -204,28 +221,21 @@ def test_what_was_not_tested_is_open_until_it_is(run):
 
 def test_the_checks_answer_for_robustness_and_shortcuts(run):
     assert get_item(run, "claim", "30").origin == "open"
-    metric = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40}
-    level = {"patient": {"accuracy": metric, "auc": metric}}
-    worse = {"patient": {"accuracy": {**metric, "value": 0.75}, "auc": metric}, "label": "SD 20"}
-    place = {"all": {"saliency": metric, "area": {**metric, "value": 0.3}}}
     files = Run(run.directory / "checks")
     files.directory.mkdir()
     shutil.copy(run.path("config.json"), files.path("config.json"))
-    found = {
-        "num_images": 100, "num_patients": 40,
-        "robustness": [{"title": "Noise", "levels": [level | {"label": "as it is"}, worse]}],
-        "shortcuts": {
-            "outside": place, "text": {"all": {"saliency": {"value": None, "reason": "none"}}},
-            "border": {"patient": {"auc": metric, "auc_blanked": metric}},
-        },
-    }  # fmt: skip
-    files.write_json("checks.json", found)
-    assert get_item(run, "claim", "30").answer == (
-        "On 100 validation images, accuracy by patient: 80 % (70–90) as they are; noise (SD 20) "
-        "75 % (70–90)."
+    nothing = make_place(num_with=0)
+    nothing["all"]["saliency"] = make_metric(None, reason="No text was found.")
+    files.write_json("checks.json", make_found(text=nothing))
+    said = get_item(run, "claim", "30").answer
+    assert said.startswith(
+        "On 20 validation images, accuracy by image: 75\xa0% (53–89) as they are; "
     )
+    assert "noise (40 of 255 grey levels) 75\xa0% (53–89)" in said
     said = get_item(run, "claim", "31").answer
-    assert "80 % (70–90) of the evidence lies outside the scan area, which takes 30 %" in said
+    assert "31\xa0% (26–36) of the saliency lies outside the scan area, which takes 40\xa0%" in said
+    assert "the AUC is 0.84 (0.70–0.90) instead of 0.90 (0.80–0.95)" in said
+    assert "No text was found" not in said
     files.write_json("checks.json", {"robustness": []})  # of another version
     assert get_item(run, "claim", "30").origin == "open"
 
@@ -553,7 +563,9 @@ def test_the_section_of_the_report_holds_all_items_and_counts_the_open(run, shee
     shown = "".join(parser.texts).replace("\N{NO-BREAK SPACE}", " ")
     assert parser.open == []
     assert page.startswith(f'<section class="checklist" id="checklist-{sheet}">')
-    assert all(item.question in shown and item.known in shown for item in items)
+    for item in items:
+        assert item.question in shown
+        assert item.known.replace("\N{NO-BREAK SPACE}", " ") in shown
     assert "Firstsecond <b>&" in shown
     assert page.count('<tr class="open">') == count_open(items)
     assert f"{len(items)} items" in shown

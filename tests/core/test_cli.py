@@ -94,7 +94,7 @@ def test_evaluate_gives_every_metric_with_its_interval(finished_run):
             assert metric["low"] <= metric["value"] <= metric["high"]
             assert metric["n"] > 0
     text = run_command("evaluate", finished_run.directory, folder).stdout
-    assert "left out because the run was trained on them" in text
+    assert "left out: the model was trained on them." in text
 
 
 def test_runs_lists_and_a_run_is_found_by_name(finished_run, workspace_dir):

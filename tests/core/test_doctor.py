@@ -187,7 +187,7 @@ def test_a_finished_run_that_misses_most_of_a_class_is_told_however_short_it_was
     facts = make_facts(counts=(100, 100), epochs=3)
     found = find(history, facts, "missed_class")
     assert found.title == "It misses most of 'calcified'."
-    assert "epoch, 3, 28 of 100 validation images of 'calcified' are found: 28 % (20–37)" in (
+    assert "epoch, 3, 28 of 100 validation images of 'calcified' are found: 28\xa0% (20–37)" in (
         found.evidence
     )
     assert found.advice == "Train longer: 3 epochs are few."
@@ -208,7 +208,7 @@ def test_accuracy_at_the_majority_is_told_with_interval_and_n():
     facts = make_facts(counts=(8, 4), epochs=20)
     history = make_history(fall(20), val_accuracy=8 / 12, val_auc=0.9)
     found = find(history, facts, "below_majority")
-    assert "8 of 12 validation images are right: 67 % (39–86)" in found.evidence
+    assert "8 of 12 validation images are right: 67\xa0% (39–86)" in found.evidence
     assert "'normal' gets 8 of 12" in found.evidence
     assert name_all(history.assign(val_accuracy=9 / 12), facts) == ["small_validation"]
 

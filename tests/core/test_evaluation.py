@@ -16,6 +16,7 @@ from polyp_core.evaluation import (
     evaluate_run,
     find_unseen,
     judge_images,
+    list_left_out,
     predict_index,
 )
 from polyp_core.image_store import open_images
@@ -253,3 +254,17 @@ def test_test_images_are_told_apart_from_validation(finished_run, tmp_path):
     assert metrics["image"]["accuracy"]["n"] == (split == "validation").sum()
     assert len(predictions) == len(validation)
     assert len(copy.read_features()) == len(index.images)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({}, []),
+        ({"num_images": 9, "num_validation_images": 9},
+         ["All are images that the model was validated on: this is no test."]),
+        ({"num_images": 9, "num_unreadable": 2}, ["2 files left out: they cannot be read."]),
+        ({"num_training_images_left_out": 1}, ["1 image left out: the model was trained on it."]),
+    ],
+)  # fmt: skip
+def test_what_was_left_out_in_words(counts, said):
+    assert list_left_out(counts) == said

@@ -105,13 +105,9 @@ def test_a_goal_that_cannot_be_reached_for_says_so_before_the_work(
 def test_evaluate_says_what_counts_and_what_does_not(run, capsys):
     assert main(["evaluate", "mine", str(run.read_index().folder)]) == 0
     text = capsys.readouterr().out
-    num_validation = len(run.read_index().select("validation"))
     num_train = len(run.read_index().select("train"))
-    assert f"{num_validation} images tested; {num_train} left out because the run was " in text
-    assert (
-        f"{num_validation} of them are the run's own validation images, on which epoch, "
-        "temperature and threshold may have been chosen: for these this is no test." in text
-    )
+    assert f"{num_train} images left out: the model was trained on them." in text
+    assert "All are images that the model was validated on: this is no test." in text
     assert "Positive: 'calcified' from probability 0.5 on (that of the run, set by hand)." in text
     assert "by patient  auc " in text
     assert "by image    expected_calibration_error " in text
@@ -119,10 +115,10 @@ def test_evaluate_says_what_counts_and_what_does_not(run, capsys):
 
 def test_a_number_says_interval_or_reason():
     metric = {"value": 0.84, "low": 0.7, "high": 0.9, "n": 9}
-    assert say_metric(metric, is_share=True) == "84 % (70–90)"
+    assert say_metric(metric, is_share=True) == "84\xa0% (70–90)"
     assert say_metric(metric, is_share=False) == "0.84 (0.70–0.90)"
     alone = metric | {"low": None, "high": None, "reason": "There is one patient."}
-    assert say_metric(alone, is_share=True) == "84 %, no interval: There is one patient."
+    assert say_metric(alone, is_share=True) == "84\xa0%, no interval: There is one patient."
     assert say_metric(alone, is_share=False) == "0.84, no interval: There is one patient."
     nothing = alone | {"value": None}
     assert say_metric(nothing, is_share=True) == "not defined: There is one patient."
@@ -138,10 +134,8 @@ def test_check_prints_a_table_and_keeps_it_with_the_run(run, capsys):
     )
     assert len([line for line in lines if line.startswith("| ")]) == 1 + 5 * 5
     assert any(line.startswith("| JPEG: quality 20 | ") for line in lines)
-    assert "Outside the scan area, all: No image shows anything outside the scan area" in (
-        "\n".join(lines)
-    )
-    assert lines[-1].startswith("Outermost 10 % of each side painted over: AUC ")
+    assert "No image shows anything outside the scan area to the network." in lines
+    assert lines[-1].startswith("With the outermost 10\xa0% on each side painted over the AUC is ")
     kept = find_checks(run).read_checks()
     assert say_checks(kept) == lines
     assert main(["check", "mine", "--json"]) == 0
@@ -149,7 +143,7 @@ def test_check_prints_a_table_and_keeps_it_with_the_run(run, capsys):
 
 
 def test_checks_that_fail_say_why(run, capsys):
-    values = run._read_json("config.json")
+    values = run.read_json("config.json")
     run.write_json("config.json", values | {"folder": str(run.directory / "nowhere")})
     assert main(["check", "mine"]) == 1
     assert capsys.readouterr().err.startswith("The checks are failed: None of the ")

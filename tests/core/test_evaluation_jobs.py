@@ -78,7 +78,7 @@ def test_without_a_name_it_is_called_after_folder_and_time(run, other_dir, start
 
 
 def test_the_patient_pattern_is_that_of_the_run_unless_one_is_given(run, other_dir, started):
-    values = run._read_json("config.json")
+    values = run.read_json("config.json")
     values["settings"]["data"]["group_pattern"] = r"(patient-\d+)"
     run.write_json("config.json", values)
     own = start_evaluation(run, str(other_dir), "own")

@@ -144,7 +144,7 @@ def test_each_slice_has_the_numbers_of_its_images():
     for ward in "012":
         own = table[table["ward"] == ward]
         labels, probabilities = own["label"].to_numpy(), own["probability"].to_numpy()
-        expected = evaluate(labels, probabilities, 0.4)
+        expected = evaluate(labels, probabilities, 0.4, own["group"].factorize()[0])
         for name in ("accuracy", "sensitivity", "specificity", "auc"):
             metric = rows.loc[ward, name]
             assert metric["value"] == expected[name].value

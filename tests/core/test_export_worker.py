@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from polyp_core.config import ModelConfig, RunConfig
-from polyp_core.errors import ModelError
 from polyp_core.export_check import open_model
-from polyp_core.export_worker import assemble_model, load_network, main, write_models
+from polyp_core.export_worker import assemble_model, main, write_models
 from polyp_core.exports import FORMATS, is_available, write_preprocessing
 from polyp_core.models import LOGIT, build_model
 from polyp_core.runs import Run
@@ -90,8 +89,6 @@ def test_a_model_that_is_not_the_one_that_was_trained_is_refused(run, network, t
     network.save(run.path("model.keras"))  # the same weights, but another file
     with run.path("model.keras").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(ModelError, match="is not the file that training wrote"):
-        load_network(run)
     plan = {"run": str(run.directory), "files": {"keras": "model.keras"}, "text": "{}"}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     assert main(tmp_path) == 1

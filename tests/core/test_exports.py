@@ -20,7 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from polyp_core import exports, region, study
@@ -47,7 +49,8 @@ from polyp_core.phantom import draw_parameters, render_phantom
 from polyp_core.prediction import load_classifier
 from polyp_core.report import write_model_card, write_report
 from polyp_core.runs import Run
-from polyp_core.workspace import DEMO_RUN
+from polyp_core.workspace import DEMO_RUN, get_cache_dir
+from tests.conftest import wait_until
 from tests.core.studies import finish_member, make_index, make_study
 
 PREDICT = Path(exports.__file__).with_name("predict.py")
@@ -271,6 +274,39 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(child, "TIME_LIMIT_S", 0.05)
     with pytest.raises(ModelError, match="took longer than 0 s and was stopped"):
         child.run_child("http.server", tmp_path, {}, lambda _: None)
+
+
+def test_a_second_export_waits_for_the_first_and_can_be_cancelled(tmp_path, monkeypatch):
+    run = copy_demo_run(tmp_path)
+    run.path("model.keras").touch()
+
+    def say(stage):
+        if stage == "Waiting for another export to end":
+            raise InterruptedError
+
+    monkeypatch.setattr(making, "run_child", lambda *_: pytest.fail("started"))
+    get_cache_dir().mkdir(parents=True, exist_ok=True)
+    with FileLock(get_cache_dir() / "export.lock"), pytest.raises(InterruptedError):
+        export_run(run, "weights", tmp_path / "model.weights.h5", say)
+    monkeypatch.setattr(making, "run_child", lambda *_: {"weights": {}})
+    with pytest.raises(KeyError, match="probabilities"):  # it was its turn
+        export_run(run, "weights", tmp_path / "model.weights.h5", say)
+    with FileLock(get_cache_dir() / "export.lock", timeout=0):  # given back, whatever happened
+        pass
+
+
+def test_a_child_ends_with_a_server_that_is_killed(tmp_path):
+    os.mkfifo(tmp_path / "images.npy")  # so that it waits
+    code = (
+        "import sys; from pathlib import Path; from polyp_core.exports.child import run_child; "
+        "run_child('polyp_core.export_check', Path(sys.argv[1]), {'files': []}, print)"
+    )
+    server = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    wait_until(lambda: psutil.Process(server.pid).children(), "the child")
+    (process,) = psutil.Process(server.pid).children()
+    server.kill()
+    server.wait()
+    process.wait(30)
 
 
 # --- what travels with it

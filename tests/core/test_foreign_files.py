@@ -222,6 +222,7 @@ def make_told():
     """What stands in the shared.json of a study's member that began from weights of its own."""
     return {
         "synthetic": True, "demo": False, "patients_known": True, "own_backbone_weights": True,
+        "own_split": True,
         "study": {
             "name": "My study",
             "plan": {
@@ -248,9 +249,10 @@ def test_where_a_run_comes_from_is_still_known_here(files, member, tmp_path):
     mine = origins.read_origin(write(translate_files(give(files, told)), tmp_path))
     theirs = origins.read_origin(there)
     assert mine.is_shared
-    assert (mine.is_synthetic, mine.are_patients_known, mine.has_own_backbone_weights) == (
-        True, True, True,
-    )  # fmt: skip
+    assert mine.is_synthetic
+    assert mine.are_patients_known
+    assert mine.has_own_backbone_weights
+    assert mine.has_own_split
     assert (mine.ensemble_of is None) == (theirs.ensemble_of is None) == (member != "ensemble")
     for name in ("name", "caution", "member", "num_members", "has_folds", "place"):
         assert getattr(mine.study, name) == getattr(theirs.study, name), name
@@ -262,6 +264,7 @@ def test_of_a_plan_its_numbers_alone_come_along_and_of_the_rest_what_is_known(fi
     found = json.loads(translate_files(give(files, told)).texts["shared.json"])
     assert found == {
         "synthetic": True, "demo": False, "patients_known": True, "own_backbone_weights": True,
+        "own_split": True,
         "study": {
             "name": "My study [2J",
             "plan": {"num_folds": 5, "seeds": [7, 8], "shares": [0.29, 1.0]},
@@ -371,16 +374,12 @@ def test_an_answer_is_a_text_of_the_length_that_the_app_takes(files, answers, ma
     refuse(given, match)
 
 
-def test_sheets_items_and_lengths_are_those_of_the_checklists():
-    assert {*claims.SHEETS} == checklists.SHEETS.keys()
-    assert claims.MAX_ANSWER == checklists.MAX_ANSWER
+def test_every_item_of_the_checklists_and_its_longest_answer_are_taken():
     assert all(claims._ITEM.fullmatch(number) for _, number in checklists._KNOWN)
-    assert claims.ENSEMBLE == origins._ENSEMBLE
-    assert claims._MEMBER.pattern == origins._MEMBER.pattern
     assert {"shared.json", "checklists.json"} <= TEXT_FILES.keys()
     assert origins.FILE in TEXT_FILES
     # All items of both sheets, answered as long as can be in letters of four bytes, fit in.
-    assert len(checklists._KNOWN) * (4 * claims.MAX_ANSWER + 20) < TEXT_FILES["checklists.json"]
+    assert len(checklists._KNOWN) * (4 * checklists.MAX_ANSWER + 20) < TEXT_FILES["checklists.json"]
 
 
 @pytest.mark.parametrize(

@@ -313,16 +313,12 @@ def test_what_is_damaged_is_decoded_anew(index, cache_dir, damage):
 @pytest.mark.parametrize("package", ["pillow", "pydicom", "opencv-python-headless"])
 def test_another_version_of_what_decodes_is_decoded_apart(index, cache_dir, monkeypatch, package):
     open_images(index, CONFIG, cache_dir)
-    known = image_store.version
+    known = image_store.find_version
     monkeypatch.setattr(
-        image_store, "version", lambda name: "0.1" if name == package else known(name)
+        image_store, "find_version", lambda name: "0.1" if name == package else known(name)
     )
     open_images(index, CONFIG, cache_dir)
     assert len(list_files(cache_dir)) == 2
-
-
-def test_a_decoder_of_another_name_has_no_version():
-    assert image_store._find_version("not-installed-at-all") == ""
 
 
 @pytest.mark.parametrize("text", ["much", "", "-1", "nan", "inf"])

@@ -11,7 +11,7 @@ from polyp_core.dataset import read_index
 from polyp_core.errors import ConfigError, DatasetError, RunError
 from polyp_core.queueing import list_tickets
 from polyp_core.runs import Run
-from polyp_core.workspace import get_queue_dir
+from polyp_core.workspace import DEMO_RUN, get_queue_dir
 from tests.conftest import make_config, wait_for_end
 
 
@@ -204,6 +204,18 @@ def test_a_run_that_works_is_not_deleted_and_one_that_has_ended_is(finished_run,
     for ended in (run, copy):  # the first is interrupted by now
         jobs.delete_run(ended)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_the_model_that_ships_is_never_deleted_but_a_run_in_a_folder_of_that_name_is(
+    finished_run, tmp_path
+):
+    with pytest.raises(RunError, match="is not a run of yours"):
+        jobs.delete_run(DEMO_RUN)
+    assert DEMO_RUN.path("config.json").is_file()
+    copy = Run(tmp_path / "polyp_core" / "copy")
+    shutil.copytree(finished_run.directory, copy.directory)
+    jobs.delete_run(copy)
+    assert not copy.directory.exists()
 
 
 def test_a_folder_that_is_no_run_is_never_deleted(tmp_path):

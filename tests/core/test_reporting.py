@@ -20,7 +20,7 @@ def run(tmp_path, data_dir):
 
 
 def read(run):
-    return run._read_json("status.json")
+    return run.read_json("status.json")
 
 
 def test_pace_counts_from_the_first_step_on_and_says_what_is_left():

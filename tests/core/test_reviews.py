@@ -1,12 +1,13 @@
 import json
 import os
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from filelock import FileLock
 
-from polyp_core import reviews
+from polyp_core import files
 from polyp_core.errors import RunError
 from polyp_core.reviews import (
     MAX_NOTE,
@@ -71,7 +72,29 @@ def test_a_damaged_file_is_passed_over_and_kept_aside_at_the_next_change(tmp_pat
     assert read_reviews(tmp_path) == {}
     change_review(tmp_path, KEY, is_label_wrong=True)
     assert read_reviews(tmp_path) == {KEY: WRONG}
-    assert (tmp_path / "reviews.damaged.json").read_text(encoding="utf-8") == text
+    assert (tmp_path / "reviews.damaged-1.json").read_text(encoding="utf-8") == text
+
+
+def test_marks_that_cannot_be_read_for_once_are_not_moved_away(tmp_path, monkeypatch):
+    change_review(tmp_path, KEY, is_label_wrong=True)
+
+    def fail(path, **options):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", fail)
+        with pytest.raises(RunError, match="Input/output error"):
+            change_review(tmp_path, ("b.png", 0), is_label_wrong=True)
+        assert read_reviews(tmp_path) == {}
+    assert read_reviews(tmp_path) == {KEY: WRONG}
+
+
+def test_a_second_damaged_file_does_not_take_the_place_of_the_first(tmp_path):
+    for text in ("first", "second"):
+        (tmp_path / "reviews.json").write_text(text)
+        change_review(tmp_path, KEY, is_label_wrong=True)
+    kept = sorted(tmp_path.glob("reviews.damaged-*.json"))
+    assert [path.read_text() for path in kept] == ["first", "second"]
 
 
 def test_damaged_entries_spoil_no_other(tmp_path):
@@ -125,12 +148,12 @@ def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
     assert str(caught.value) == (
         f"The mark cannot be written to '{tmp_path / 'file' / 'reviews.json'}' (File exists). "
         "Expected a folder that may be written to. Check its rights and the room on the disk, "
-        "then mark the image again."
+        "then try again."
     )
 
 
 def test_a_change_that_waits_too_long_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(reviews, "_WAIT_S", 0.05)
+    monkeypatch.setattr(files, "_WAIT_S", 0.05)
     with (
         FileLock(tmp_path / "reviews.lock"),
         pytest.raises(RunError, match="another change takes too long"),

@@ -60,11 +60,11 @@ def test_the_table_holds_members_spread_pooled_numbers_and_the_baseline(study):
     # Ten of twelve patients are right, five of six positive ones and five of six others; of 36
     # pairs 30 are in the right order and 5 are ties.
     assert by_name["pooled, by patient"] == [
-        "", "", "83 % (55–95)", "83 % (44–97)", "83 % (44–97)", "0.90 (0.71–1.00)", "12",
+        "", "", "83\xa0% (55–95)", "83\xa0% (44–97)", "83\xa0% (44–97)", "0.90 (0.71–1.00)", "12",
     ]  # fmt: skip
     assert by_name["pooled, by image"][-1] == "24"
     assert by_name["always the more frequent class"] == [
-        "", "", "50 % (25–75)", "", "", "0.50", "12",
+        "", "", "50\xa0% (25–75)", "", "", "0.50", "12",
     ]  # fmt: skip
     assert by_name["fold-1-seed-1"] == ["failed", "0", "", "", "", "", ""]
     assert by_name["fold-2-seed-1"][0] == "waiting"
@@ -96,10 +96,10 @@ def curve(tmp_path, monkeypatch):
 def test_a_learning_curve_is_a_table_and_two_sentences(curve):
     lines = study_commands.write_curve(read_learning(curve)).splitlines()
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:6]] == [
-        ["24", "25 %", "12", "60 % (47–71)", "0.60 (0.47–0.73)", "60 patients"],
-        ["48", "50 %", "24", "80 % (68–88)", "0.80 (0.70–0.90)", "60 patients"],
-        ["72", "75 %", "36", "87 % (76–93)", "0.87 (0.78–0.95)", "60 patients"],
-        ["96", "100 %", "48", "90 % (80–95)", "0.90 (0.82–0.98)", "60 patients"],
+        ["24", "25 %", "12", "60\xa0% (47–71)", "0.60 (0.47–0.73)", "60 patients"],
+        ["48", "50 %", "24", "80\xa0% (68–88)", "0.80 (0.70–0.90)", "60 patients"],
+        ["72", "75 %", "36", "87\xa0% (76–93)", "0.87 (0.78–0.95)", "60 patients"],
+        ["96", "100 %", "48", "90\xa0% (80–95)", "0.90 (0.82–0.98)", "60 patients"],
     ]
     assert lines[6] == ""
     assert lines[7].startswith(
@@ -113,7 +113,7 @@ def test_a_learning_curve_is_a_table_and_two_sentences(curve):
 
 
 def test_shares_that_are_no_numbers_are_told_before_images_are_read(monkeypatch):
-    monkeypatch.setattr(study_commands, "read_index", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(study_commands, "read_and_list", lambda *_: pytest.fail("read"))
     with pytest.raises(ConfigError) as raised:
         run_study("data", "--shares", "a half")
     assert str(raised.value) == (
@@ -136,7 +136,7 @@ def test_images_or_a_study_to_resume_are_asked_for(arguments):
 
 
 def test_a_study_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(RunError, match="' is not a study: its study.json cannot be read"):
+    with pytest.raises(RunError, match="There is no study 'none', neither as a folder nor in "):
         run_study("--resume", "none", "--studies", tmp_path)
 
 

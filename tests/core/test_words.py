@@ -23,11 +23,11 @@ def make_metric(value: float, low: float, high: float, n: int = 200) -> dict[str
 @pytest.mark.parametrize(
     ("metric", "text"),
     [
-        (make_metric(0.84, 0.761, 0.899), "84 % (76–90)"),
-        (make_metric(1.0, 0.981, 1.0), "100 % (98–100)"),
-        (make_metric(199 / 200, 0.972, 0.9991), "99 % (97–99)"),
-        (make_metric(0.0, 0.0, 0.019), "0 % (0–2)"),
-        (make_metric(1 / 1000, 0.0002, 0.0056), "1 % (1–1)"),
+        (make_metric(0.84, 0.761, 0.899), "84\xa0% (76–90)"),
+        (make_metric(1.0, 0.981, 1.0), "100\xa0% (98–100)"),
+        (make_metric(199 / 200, 0.972, 0.9991), "99\xa0% (97–99)"),
+        (make_metric(0.0, 0.0, 0.019), "0\xa0% (0–2)"),
+        (make_metric(1 / 1000, 0.0002, 0.0056), "1\xa0% (1–1)"),
         (UNDEFINED, "not defined"),
     ],
 )
@@ -49,8 +49,8 @@ def test_worth_is_one_sentence_with_count_interval_and_baseline():
         "majority_accuracy": make_metric(7 / 12, 0.32, 0.81, 12),
     }
     assert say_worth(level, "patients") == (
-        "11 of 12 patients right, 92 % (95 % interval 65 to 98); always answering the more "
-        "frequent class would get 58 %"
+        "11 of 12 patients right, 92\xa0% (95 % interval 65 to 98); always answering the more "
+        "frequent class would get 58\xa0%"
     )
 
 
@@ -60,7 +60,7 @@ def test_worth_of_nearly_all_right_is_not_100_percent():
         "majority_accuracy": make_metric(0.5, 0.47, 0.53, 1000),
     }
     assert say_worth(level, "images").startswith(
-        "999 of 1000 images right, 99 % (95 % interval 99 to 99);"
+        "999 of 1000 images right, 99\xa0% (95 % interval 99 to 99);"
     )
 
 

@@ -31,9 +31,9 @@ def test_the_threshold_moves_the_evidence_and_the_link_opens_it_again(page, star
     expect(page.get_by_role("heading", level=2)).to_contain_text("25 of 52 patients right")
     wait_for_rest(page)
     assert read_matrix(page) != before
-    expect(page).to_have_url(re.compile("threshold=0$"))
+    expect(page).to_have_url(re.compile("threshold=0(&|$)"))
     page.get_by_text("High sensitivity", exact=True).click()
-    expect(page).not_to_have_url(re.compile("threshold=0$"))
+    expect(page).not_to_have_url(re.compile("threshold=0(&|$)"))
     wait_for_rest(page)
     link, shown = page.url, read_matrix(page)
     page.goto(link)

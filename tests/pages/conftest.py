@@ -84,7 +84,17 @@ def own_run(finished_run, workspace_dir) -> Run:
 
 def read_texts(app: AppTest) -> str:
     """Everything the page says."""
-    kinds = ("title", "subheader", "markdown", "caption", "success", "warning", "error", "info")
+    kinds = (
+        "title",
+        "header",
+        "subheader",
+        "markdown",
+        "caption",
+        "success",
+        "warning",
+        "error",
+        "info",
+    )
     return "\n".join(element.value for kind in kinds for element in getattr(app, kind))
 
 

@@ -166,5 +166,5 @@ def test_what_was_uploaded_may_be_read_and_deleted(open_page, root):
 def test_a_run_is_still_found_by_its_name(open_page, own_run, root):
     shutil.copytree(own_run.directory, workspace.get_runs_dir() / "other")
     app = open_page("Train", run="other")
-    assert app.subheader[0].value == "other"
+    assert app.header[0].value == "other"
     assert Run(workspace.get_runs_dir() / "other").path("config.json").is_file()

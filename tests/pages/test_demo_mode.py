@@ -186,12 +186,12 @@ def test_the_settings_of_a_run_name_their_places_on_one_s_own_computer(
 def test_a_run_is_looked_for_among_the_runs_alone(open_page, owners_run, run):
     app = open_page("Train", run=run)
     assert not app.error
-    assert "Demo model" in app.subheader[0].value
+    assert "Demo model" in app.header[0].value
 
 
 def test_the_train_page_shows_how_a_training_looks_and_says_how_to_have_one(open_page):
     app = open_page("Train")
-    assert "Demo model" in app.subheader[0].value
+    assert "Demo model" in app.header[0].value
     assert len(app.get("plotly_chart")) >= 3
     texts = read_texts(app)
     assert "Training is off on this shared demo" in texts
@@ -206,7 +206,7 @@ def test_the_owner_s_runs_are_looked_at_but_not_touched(open_page, owners_run, w
         **{"runs box": True, "runs dialog": ("delete", ["own"], []), "runs chosen": ["own"],
            "all runs": True, "other versions": "own"},
     )  # fmt: skip
-    assert app.subheader[0].value == "own"
+    assert app.header[0].value == "own"
     assert not list_buttons(app) & OFF
     assert not [button for button in app.button if button.key == "runs doom"]
     assert list_files(workspace_dir) == before
@@ -217,7 +217,7 @@ def test_a_run_at_work_is_watched_but_not_stopped(open_page, owners_run):
     with hold(owners_run):
         app = open_page("Train")
         assert not list_buttons(app) & OFF
-        assert app.subheader[0].value == "own"
+        assert app.header[0].value == "own"
         assert len(app.get("progress")) == 2
 
 

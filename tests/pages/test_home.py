@@ -1,5 +1,6 @@
 """The home page: three cards with their real state, and the three clicks of a first visit."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -172,9 +173,28 @@ def test_a_new_image_is_of_a_patient_of_no_training():
 
 def test_a_model_of_other_images_is_not_asked_about_drawn_ones(open_page, trained):
     values = json.loads(trained.path("config.json").read_text())
-    values["settings"]["data"]["folder"] = "/somewhere/else"
+    values["settings"]["data"]["folder"] = values["folder"] = "/somewhere/else"
     trained.write_json("config.json", values)
-    assert "Ask about a new image" not in list_labels(open_page("Home"))
+    serving = trained.path("serving.tflite")
+    serving.write_bytes(serving.read_bytes() + bytes(1))  # no copy of the model that ships
+    known = hashlib.sha256(serving.read_bytes()).hexdigest()
+    trained.write_json("serving.json", trained.read_serving() | {"sha256": known})
+    app = open_page("Home")
+    assert "Ask about a new image" not in list_labels(app)
+    assert "The images that it was validated on are not here" in say(app)
+
+
+def test_a_copy_of_a_run_on_demo_images_shows_a_picture_though_its_own_are_elsewhere(
+    open_page, trained
+):
+    values = json.loads(trained.path("config.json").read_text())
+    values["settings"]["data"]["folder"] = values["folder"] = "/somewhere/else"
+    trained.write_json("config.json", values)
+    trained.write_json("shared.json", {"synthetic": True})
+    app = open_page("Home")
+    assert "Ask about a new image" in list_labels(app)
+    assert "Bright: speaks for calcified" in say(app)
+    assert "not here" not in say(app)
 
 
 def test_a_shared_demo_is_checked_and_asked_but_trains_nothing(open_page, monkeypatch):

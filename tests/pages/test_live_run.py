@@ -68,10 +68,10 @@ def test_a_run_that_trains_is_named_beside_the_one_that_is_shown(open_page, own_
     training_run.write_json("status.json", {"state": "running", "message": "Epoch 1 of 3"})
     with hold(training_run):
         app = open_page("Train", run="own")
-        assert app.subheader[0].value == "own"
+        assert app.header[0].value == "own"
         assert "**Queue:** 1 at work" in read_texts(app)
         click(app, "Watch")
-        assert app.subheader[0].value == "training"
+        assert app.header[0].value == "training"
 
 
 def test_waiting_runs_can_be_reordered_and_cancelled(open_page, own_run):
@@ -159,7 +159,7 @@ def test_a_run_that_was_deleted_gives_way_to_the_one_that_trains(open_page, own_
     own_run.write_json("status.json", {"state": "running", "message": "Epoch 1 of 3"})
     with hold(own_run):
         app = open_page("Train", run="deleted")
-        assert app.subheader[0].value == "own"
+        assert app.header[0].value == "own"
         assert app.toast[0].value == "The run deleted is not there."
     app = open_page("Train", run="deleted")
     assert "run" not in app.session_state

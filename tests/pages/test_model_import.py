@@ -54,8 +54,8 @@ def test_what_is_refused_is_said_and_leaves_nothing(app, tmp_path):
     assert list(get_runs_dir().iterdir()) == []
 
 
-def test_what_came_in_is_said_and_the_uploader_is_empty_again(app, tmp_path, monkeypatch):
-    asked = []
+def test_what_came_in_is_said_and_the_popover_is_closed_and_empty(app, tmp_path, monkeypatch):
+    asked, popover = [], app.main.children[0].proto.id
 
     def import_run(file, name, runs_dir, on_progress):
         asked.append((file.read(), name, runs_dir))
@@ -70,13 +70,14 @@ def test_what_came_in_is_said_and_the_uploader_is_empty_again(app, tmp_path, mon
         "\\.", "."
     )
     assert not app.text_input
+    assert app.main.children[0].proto.id != popover  # another one, which nobody has opened
 
 
 def test_the_page_says_what_a_zip_needs_and_how_a_larger_one_comes_in(app):
-    text = " ".join(caption.value for caption in app.caption)
+    text = app.file_uploader[0].help
     for name in ("config.json", "serving.json", "index.csv", "model.weights.h5", "model.keras"):
         assert f"`{name}`" in text
-    assert "A zip may have 50 MB." in text
+    assert "At most 50 MB;" in text
     assert "`serving.tflite` is made anew." in text
     assert "`python -m polyp_core import FILE`" in text
 

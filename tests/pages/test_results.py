@@ -80,7 +80,8 @@ def open_results(**link) -> AppTest:
 
 def see(app) -> str:
     headers = [element.value for element in app.header]
-    return "\n".join([*headers, read_texts(app)]).replace("\\", "")
+    said = "\n".join([*headers, read_texts(app)])
+    return said.replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def read_rates(app) -> dict[str, tuple[str, str]]:
@@ -88,7 +89,7 @@ def read_rates(app) -> dict[str, tuple[str, str]]:
     captions = [caption.value for caption in app.caption]
     below = [text for text in captions if re.search(" to .*, n = |^no .* here$|^none ", text)]
     return {
-        metric.label: (metric.value, text)
+        metric.label: (metric.value.replace("\N{NO-BREAK SPACE}", " "), text)
         for metric, text in zip(app.metric, below, strict=False)
     }  # fmt: skip
 
@@ -159,8 +160,8 @@ def test_a_move_of_the_threshold_moves_all_that_hangs_on_it(mine):
     assert read_rates(app)["Specificity"] == ("80 %", "38 to 96, n = 5")
     assert "9 of 10 patients right" in see(app)
     texts = [trace["text"] for trace in find_figure(app, "Answer")["data"]]
-    assert texts == ["<b>4</b><br>80 %", "<b>1</b><br>20 %", "<b>0</b><br>0 %",
-                     "<b>5</b><br>100 %"]  # fmt: skip
+    assert texts == ["<b>4</b><br>80\xa0%", "<b>1</b><br>20\xa0%", "<b>0</b><br>0\xa0%",
+                     "<b>5</b><br>100\xa0%"]  # fmt: skip
     ring = find_figure(app, "False alarms (1 − specificity)")["data"][-1]
     assert (ring["x"], ring["y"]) == ([0.2], [1.0])
     assert app.segmented_control(key="results goal").value == "hand"
@@ -179,7 +180,7 @@ def test_a_purpose_finds_its_threshold_and_the_slider_shows_it(mine):
     app.segmented_control(key="results goal").set_value("specificity").run()
     app.number_input(key="results wanted share").set_value(95.0).run()
     assert app.slider(key="results threshold slider").value == 75.0
-    assert "calcified from a probability of **75.0 %** on" in [
+    assert "calcified from a probability of **75.0\xa0%** on" in [
         slider.label.replace("\\", "") for slider in app.slider
     ]
 
@@ -339,14 +340,55 @@ def test_a_run_without_patients_does_not_set_the_level_of_the_next(mine):
 def test_a_link_opens_the_same(demo_data):
     make_run("other")
     make_run(table=make_table(("validation", "test")))
-    app = open_results(run="mine", kind="test", level="image", threshold="0.31")
+    link = {"run": "mine", "kind": "test", "level": "image", "threshold": "0.31"}
+    app = open_results(**link, mistakes="right")
     assert app.selectbox(key="results source").value.name == "mine"
     assert app.segmented_control(key="results kind").value == "test"
     assert app.segmented_control(key="results level").value == "image"
     assert app.slider(key="results threshold slider").value == 31.0
-    assert app.query_params == {
-        "run": "mine", "kind": "test", "level": "image", "threshold": "0.31"
-    }  # fmt: skip
+    assert app.segmented_control(key="results group").value == "right"
+    assert app.query_params == link | {"mistakes": "right"}
+
+
+def test_a_link_keeps_what_the_threshold_is_for_and_the_mistakes_that_are_shown(mine):
+    app = open_results(run="mine", threshold="0.29", goal="sensitivity=0.9")
+    assert app.segmented_control(key="results goal").value == "sensitivity"
+    assert app.number_input(key="results wanted share").value == 90.0
+    assert app.slider(key="results threshold slider").value == 29.0
+    app.segmented_control(key="results group").set_value("unsure").run()
+    shown = app.query_params
+    assert (shown["goal"], shown["mistakes"]) == ("sensitivity=0.9", "unsure")
+    app.segmented_control(key="results goal").set_value("youden").run()
+    assert app.query_params["goal"] == "youden"
+    assert app.query_params["mistakes"] == "unsure"
+
+
+def test_files_that_stand_for_their_patient_are_said(demo_data):
+    table = make_table()
+    table.loc[0, "group"] = table.loc[0, "path"]
+    make_run(table=table)
+    assert "1 file whose patient is not known counts as a patient." in see(open_results(run="mine"))
+    assert "counts as a patient" not in see(open_results(run="mine", level="image"))
+
+
+def test_the_page_goes_to_its_beginning_once_where_that_was_asked_for(mine):
+    def count_scrolls(app):
+        components = app.main.get("bidi_component")
+        return sum(one.proto.component_name.endswith("polyp_scroll_up") for one in components)
+
+    app = open_results(run="mine")
+    assert count_scrolls(app) == 0
+    app.session_state["scroll up asked"] = True
+    assert [count_scrolls(app.run()), count_scrolls(app.run())] == [1, 0]
+
+
+def test_a_goal_of_a_link_that_is_none_is_left_out(mine):
+    app = open_results(run="mine", threshold="0.29", goal="fame=1", mistakes="<b>all</b>")
+    assert "The goal of the threshold cannot be read" in app.error[0].value.replace("\\", "")
+    assert app.segmented_control(key="results goal").value == "hand"
+    assert app.slider(key="results threshold slider").value == 29.0
+    assert "goal" not in app.query_params
+    assert app.segmented_control(key="results group").value == "false positives"
 
 
 @pytest.mark.parametrize("threshold", ["2", "-0.1", "nan", "half", ""])
@@ -495,7 +537,7 @@ def test_all_numbers_stand_in_one_table_with_n_and_can_be_kept(mine):
     open_box(app, "All numbers")
     (table,) = [table.value for table in app.dataframe if "By patient" in table.value]
     table = table.set_index("Number")
-    assert table.loc["Accuracy", "By patient"] == "80 % (49–94)"
+    assert table.loc["Accuracy", "By patient"] == "80\xa0% (49–94)"
     assert table.loc["Sensitivity", "n images"] == "10"
     # Of 25 pairs two are the wrong way round: p1 and p9 stand below p0.
     assert table.loc["AUC", "By patient"].startswith("0.92 (")
@@ -503,7 +545,7 @@ def test_all_numbers_stand_in_one_table_with_n_and_can_be_kept(mine):
     app.number_input(key="results prevalence").set_value(10.0).run()
     (table,) = [table.value for table in app.dataframe if "By patient" in table.value]
     # Bayes by hand: 0.1 * 0.8 / (0.1 * 0.8 + 0.9 * 0.2) = 0.31.
-    assert table.set_index("Number").loc["PPV at that prevalence", "By patient"][:6] == "30.8 %"
+    assert table.set_index("Number").loc["PPV at that prevalence", "By patient"][:6] == "30.8\xa0%"
 
 
 def test_the_table_of_numbers_says_all_that_it_rests_on():

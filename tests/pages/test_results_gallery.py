@@ -252,6 +252,12 @@ def test_a_file_that_is_gone_or_changed_says_so_and_spoils_no_other(run, tmp_pat
     assert not app.warning
 
 
+def test_images_that_stayed_on_another_computer_are_said_to_be_there(run):
+    config = json.loads(run.path("config.json").read_text())
+    run.write_json("config.json", config | {"folder": "another computer/images"})
+    assert "This run's images stayed on the computer that it was trained on." in see(show(run))
+
+
 def test_a_mark_is_kept_with_the_run_and_seen_by_everybody(run):
     app, other = show(run), show(run)
     app.checkbox[0].check().run()

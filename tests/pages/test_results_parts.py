@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +16,18 @@ from polyp_core.decision import Decision, Goal, write_decision
 from polyp_core.evaluation_jobs import find_checks, list_evaluations
 from polyp_core.evidence.pairs import match_predictions
 from polyp_core.evidence.slices import slice_predictions
-from polyp_core.metrics import Metric, estimate_auc, estimate_proportion, evaluate_predictions
+from polyp_core.evidence.wording import say_p
+from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
 from tests.conftest import wait_for_end, write_classes
 from tests.core.studies import make_index, make_study
+from tests.core.test_checks_wording import make_border, make_found, make_place
 from tests.pages.conftest import click, read_texts
 from tests.pages.test_results import make_run, make_table
 from ui.check_charts import draw_overlaid_roc, draw_robustness, draw_slices
-from ui.results_checks import (
-    FINE,
-    SIGN,
-    UNKNOWN,
-    say_border,
-    say_place,
-    say_robustness,
-    tabulate_effect,
-)
+from ui.results_checks import tabulate_effect
 from ui.results_disagreements import find_disagreements
-from ui.results_external import say_left_out
-from ui.results_pair_words import say_auc_difference, say_decisions, say_p
+from ui.results_pair_words import say_auc_difference, say_decisions
 from ui.results_slices import say_difference
 
 SCRIPT = """
@@ -131,7 +123,7 @@ def test_two_models_stand_side_by_side_with_their_paired_tests(mine):
     texts, table = see(app), app.dataframe[0].value
     assert "All judged the same 20 images" in texts
     assert table["Model"].tolist() == ["mine", "other"]
-    assert table["Accuracy"].tolist() == ["80 % (49–94)", "100 % (72–100)"]
+    assert table["Accuracy"].tolist() == ["80\xa0% (49–94)", "100\xa0% (72–100)"]
     # 2 of 10 only for the other, none for the shown one: McNemar's exact p is 2 / 2**2.
     assert (
         "On 2 of 10 patients other alone is right, on 0 mine alone: **no more than chance**"
@@ -169,7 +161,7 @@ def test_numbers_of_different_images_are_of_the_common_ones_and_say_so(mine):
     assert "**They judged different images**: mine 20, half 10; all of them 10." in warning
     assert "Every number here is of the 10 images that all judged" in warning
     # Of p0 to p4 the first two are wrong.
-    assert app.dataframe[0].value["Accuracy"].tolist() == ["60 % (23–88)"] * 2
+    assert app.dataframe[0].value["Accuracy"].tolist() == ["60\xa0% (23–88)"] * 2
     assert "are right on the same patients, all 5 of them counted." in see(app)
 
 
@@ -374,11 +366,11 @@ def test_a_slice_that_differs_more_than_chance_is_warned_of_in_words(demo_data):
     app = show("slices", make_run("mine", make_sliced(24, 2)))
     warning = app.warning[0].value.replace("\\", "")
     assert "**By brightness the wrong answers are spread more unevenly than chance" in warning
-    assert "60 % (" in warning
+    assert "60\xa0% (" in warning
     assert "for 20 (n = " in warning
     assert "columns" not in warning  # there is but one
     table = app.dataframe[0].value
-    assert table["Accuracy"].str[:4].tolist() == ["60 %", "97 %"]
+    assert table["Accuracy"].str[:4].tolist() == ["60\xa0%", "97\xa0%"]
     assert table["Images"].tolist() == [60, 60]
 
 
@@ -392,7 +384,7 @@ def test_without_a_mistake_the_numbers_stand_without_a_test(demo_data):
     app = show("slices", make_run("mine", make_sliced(0, 0)))
     assert not app.warning
     assert "No image is judged wrongly, so no slice can differ." in see(app)
-    assert app.dataframe[0].value["Accuracy"].str.startswith("100 %").all()
+    assert app.dataframe[0].value["Accuracy"].str.startswith("100\xa0%").all()
 
 
 def test_a_figure_has_a_dot_a_slice_and_another_number_on_demand(demo_data):
@@ -423,7 +415,7 @@ def test_the_difference_names_the_number_that_differs_most():
     is_wrong = (table["brightness"] < 50) & (table["label"] == 0)
     table.loc[is_wrong, "probability"] = 0.9
     said = say_difference(slice_predictions(table, "brightness", 0.5), 3).replace("\\", "")
-    assert "Specificity is 0 % (0–11) for 20 (n = 30), but 100 % (89–100) for 90 (n = 30)." in said
+    assert "is 0\xa0% (0–11) for 20 (n = 30), but 100\xa0% (89–100) for 90 (n = 30)." in said
     assert "corrected for 3 columns" in said
 
 
@@ -561,6 +553,7 @@ def test_one_click_opens_it(mine):
     app = show("external", mine)
     click(app, "Open results")
     assert app.session_state["results kind"] == "elsewhere"
+    assert app.session_state["scroll up asked"]  # to where it stands
     app.session_state["test kind"] = "elsewhere"
     run(app)
     assert next(b for b in app.button if b.label == "Open results").disabled
@@ -600,82 +593,7 @@ def test_a_real_worker_judges_a_folder_for_the_page(mine, clinic):
     assert " right, " in see(run(app))
 
 
-@pytest.mark.parametrize(
-    ("counts", "said"),
-    [
-        ({}, []),
-        ({"num_images": 9, "num_validation_images": 9},
-         ["All are images that the model was validated on: this is no test."]),
-        ({"num_images": 9, "num_unreadable": 2}, ["2 files left out: they cannot be read."]),
-        ({"num_training_images_left_out": 1}, ["1 image left out: the model was trained on it."]),
-    ],
-)  # fmt: skip
-def test_what_was_left_out_in_words(counts, said):
-    assert say_left_out(counts) == said
-
-
 # --- checks ----------------------------------------------------------------------------------
-
-
-def make_metric(value, low=None, high=None, n=20, **further):
-    return {"value": value, "low": low, "high": high, "n": n} | further
-
-
-def make_place(saliency=0.31, area=0.40, excess=(-0.15, -0.03), num_with=20, **classes):
-    def describe(saliency, area, excess):
-        return {
-            "num_images": 20, "num_with": num_with, "unit": "patient",
-            "saliency": make_metric(saliency, saliency - 0.05, saliency + 0.05),
-            "area": make_metric(area, area, area), "evidence": make_metric(saliency, 0, 1),
-            "excess": make_metric(saliency - area, *excess),
-        }  # fmt: skip
-
-    names = {"normal": (saliency, area, excess), "ill": (saliency, area, excess)} | classes
-    return {
-        "all": describe(saliency, area, excess),
-        "classes": {name: describe(*values) for name, values in names.items()},
-    }
-
-
-def make_border(high=0.01):
-    return {
-        "width": 0.1, "area": 0.36,
-        "image": {
-            "auc": asdict(Metric(0.9, 0.8, 0.95, 20)),
-            "auc_blanked": asdict(Metric(0.84, 0.7, 0.9, 20)),
-            "difference": make_metric(-0.06, -0.12, high, p_value=0.04),
-        },
-    }  # fmt: skip
-
-
-def make_found(num_patients=None, **places) -> dict:
-    """checks.json; each step of noise takes 0.1 of the AUC, all else nothing."""
-    labels = np.array([0, 1] * 10)
-
-    def describe(drop):
-        auc = asdict(estimate_auc(labels, labels + np.linspace(0, 1, 20)))
-        return {
-            "auc": auc | {"value": 0.9 - drop, "low": 0.8 - drop, "high": 1 - drop},
-            "accuracy": asdict(estimate_proportion(15, 20)),
-            "mean_change": make_metric(drop, drop, drop),
-        }
-
-    effects = []
-    for effect in EFFECTS:
-        steps = enumerate(zip((0.0, *effect.strengths), ("as it is", *effect.labels), strict=True))
-        levels = [
-            {"strength": strength, "label": label,
-             "image": describe(0.1 * step * (effect.name == "noise"))}
-            for step, (strength, label) in steps
-        ]  # fmt: skip
-        effects.append({"effect": effect.name, "title": effect.title, "unit": effect.unit,
-                        "levels": levels})  # fmt: skip
-    return {
-        "num_images": 20, "num_validation_images": 20, "num_left_out": 0,
-        "num_patients": num_patients, "threshold": 0.5, "robustness": effects,
-        "shortcuts": {"outside": make_place(), "text": make_place(), "border": make_border()}
-        | places,
-    }  # fmt: skip
 
 
 def write_checks(of: Run, state="finished", found=None, message="") -> Run:
@@ -720,9 +638,9 @@ def test_what_the_checks_found_stands_in_sentences_and_five_figures(mine):
     write_checks(mine, found=make_found())
     app = show("checks", mine)
     texts = see(app)
-    assert "**31 % (26–36) of the evidence lies outside the scan area**, which takes 40 %" in texts
+    assert "31 % (26–36) of the saliency lies outside the scan area, which takes 40 %" in texts
     assert texts.count("no sign of a shortcut") == 2
-    assert "AUC is **0.84 (0.70–0.90)** instead of 0.90 (0.80–0.95)" in texts
+    assert "AUC is 0.84 (0.70–0.90) instead of 0.90 (0.80–0.95)" in texts
     assert not app.warning
     figures = read_figures(app)
     assert len(figures) == 5
@@ -739,8 +657,8 @@ def test_signs_of_a_shortcut_are_warnings(mine):
     write_checks(mine, found=make_found(outside=outside, border=make_border(high=-0.01)))
     warnings = [warning.value for warning in show("checks", mine).warning]
     assert len(warnings) == 2
-    assert "**This can be a shortcut**" in warnings[0]
-    assert "**The border carries a part of the answer**" in warnings[1]
+    assert "This can be a shortcut" in warnings[0]
+    assert "The border carries a part of the answer" in warnings[1]
 
 
 @pytest.mark.parametrize("state", ["failed", "stopped", "interrupted", "finished"])
@@ -758,57 +676,6 @@ def test_a_damaged_result_is_no_traceback(mine):
     assert "cannot be read" in see(show("checks", mine))
     write_checks(mine, found={"robustness": [], "borders": {}})  # of another version
     assert "cannot be read" in see(show("checks", mine))
-
-
-@pytest.mark.parametrize(
-    ("place", "verdict", "part"),
-    [
-        (make_place(), FINE, "no sign of a shortcut."),
-        (make_place(0.6, 0.4, (0.1, 0.3)), SIGN, "more than its area explains. **This can be"),
-        # In one class alone.
-        (make_place(ill=(0.7, 0.4, (0.2, 0.4))), SIGN, "but in images of ill it is more than its"),
-        # Surely more than its area, yet next to nothing.
-        (make_place(0.03, 0.01, (0.01, 0.03)), FINE, "too little to carry an answer."),
-        (make_place(num_with=4), FINE, "in the 4 of 20 images that have any"),
-    ],
-)
-def test_where_the_model_looks_in_words(place, verdict, part):
-    found, said = say_place("text", place)
-    assert found == verdict
-    assert part in said
-    assert "on burned-in text" in said
-
-
-def test_a_place_that_no_image_has_is_no_good_news():
-    place = make_place(num_with=0)
-    place["all"]["saliency"] = make_metric(None, n=0, reason="No text was found.")
-    verdict, said = say_place("text", place)
-    assert (verdict, said.replace("\\", "")) == (UNKNOWN, "No text was found.")
-
-
-def test_a_border_of_one_class_is_not_judged():
-    border = make_border()
-    border["image"]["auc"] = make_metric(None, reason="All of these are of one class.")
-    verdict, said = say_border(border)
-    assert verdict == UNKNOWN
-    assert "All of these are of one class" in said
-
-
-def test_the_border_is_judged_by_patient_where_patients_are_known():
-    border = make_border()
-    border["patient"] = make_border(high=-0.02)["image"]
-    assert say_border(border)[0] == SIGN
-
-
-def test_what_a_model_bears_in_words():
-    effects = make_found()["robustness"]
-    said = say_robustness(effects, "image", "auc").replace("\\", "")
-    assert said == (
-        "AUC 0.90 (0.80–1.00) falls most under **noise**: to 0.50 (0.40–0.60) at 40 of 255 grey "
-        "levels. It hardly changes under blur, gain, turn and JPEG."
-    )
-    calm = say_robustness(effects, "image", "accuracy")
-    assert "hardly falls under any of these" in calm
 
 
 def test_a_curve_of_robustness_shows_its_interval():

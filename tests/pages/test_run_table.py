@@ -78,7 +78,7 @@ def test_a_run_stands_in_words_with_its_curve(runs):
     assert table["Run"].tolist() == ["new", "My *best* run", "old"]
     assert table["State"].tolist() == [["Failed"], ["Finished"], ["Finished"]]
     row = table.iloc[1]
-    assert row["Accuracy"] == " 84 % (76–90), n = 62"
+    assert row["Accuracy"] == " 84\xa0% (76–90), n = 62"
     assert row["AUC"] == "0.91 (0.84–0.97)"
     assert row["Epochs"] == " 7 of 40"
     assert (row["Data"], row["Preset"], row["Note"]) == (
@@ -293,7 +293,7 @@ def test_compared_runs_have_their_numbers_and_their_differences_alone(compared):
     app = compare(show())
     worth, differences = (frame.value for frame in app.dataframe[1:])
     assert worth["Run"].tolist() == ["My *best* run", "old"]
-    assert worth["Accuracy"].tolist() == ["84 % (76–90)"] * 2
+    assert worth["Accuracy"].tolist() == ["84\xa0% (76–90)"] * 2
     assert worth["Of"].tolist() == ["62 images"] * 2
     assert differences.to_dict("list") == {
         "Setting": ["Training: learning rate", "Training: seed"],

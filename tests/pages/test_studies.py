@@ -51,7 +51,7 @@ def test_a_study_shows_members_pooled_numbers_and_how_many_are_missing(open_page
     assert "lean to the good side" in texts  # the best epoch is kept
     (table,) = [t.value for t in app.dataframe if "Fold" in t.value]
     assert table["State"].tolist() == ["Finished", "Waiting"]
-    assert table["Accuracy"][0].startswith("100 % (")
+    assert table["Accuracy"][0].startswith("100\xa0% (")
     assert table["Judged on"][0].endswith("patients")
     # One member has no spread.
     metric = next(m for m in app.metric if m.label.startswith("Accuracy, n = "))

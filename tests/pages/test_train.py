@@ -64,8 +64,11 @@ def test_a_finished_run_says_what_it_is_worth(open_page, own_run):
 @pytest.mark.parametrize(
     ("temperature", "said"),
     [
-        (2.0, "too sure of itself: its logits are divided by a temperature of 2.00, fitted on"),
-        (0.5, "not sure enough of itself: its logits are divided by a temperature of 0.50"),
+        (
+            2.0,
+            "too sure of itself, so its probabilities are moved towards 50\xa0% (temp",
+        ),
+        (0.5, "not sure enough of itself, so its probabilities are moved away from 50\xa0%"),
         (1.01, "as sure of itself as its validation bears out"),
     ],
 )
@@ -122,11 +125,11 @@ def test_settings_that_do_not_fit_together_can_be_mended_where_they_stand(open_p
 
 def test_the_estimate_is_given_only_for_the_network_it_was_measured_with(open_page):
     app = open_page("Train")
-    assert "on two cores" in read_texts(app)
+    assert "on a slow computer" in read_texts(app)
     app.number_input(key="setting model.image_size_px").set_value(96).run()
-    assert "on two cores" in read_texts(app)  # by its pixels
+    assert "on a slow computer" in read_texts(app)  # by its pixels
     app.slider(key="setting model.dropout").set_value(0.5).run()
-    assert "on two cores" not in read_texts(app)
+    assert "on a slow computer" not in read_texts(app)
 
 
 def test_the_preset_is_fitted_to_the_chosen_images(open_page, tmp_path):
@@ -169,7 +172,7 @@ def test_a_network_that_fits_its_own_size_alone_leaves_the_form_whole(open_page)
     assert not app.error
     assert app.tabs
     assert not app.button(key="train").disabled
-    assert "on two cores" not in read_texts(app)
+    assert "on a slow computer" not in read_texts(app)
 
 
 def test_settings_come_back_from_a_file(open_page, tmp_path):
@@ -328,7 +331,7 @@ def test_the_cards_tell_the_presets_paces_apart(open_page):
 def test_the_estimate_counts_the_start(open_page):
     app = open_page("Train")
     app.number_input(key="setting training.epochs").set_value(1).run()
-    (cost,) = re.findall(r"images, about (\d+) s on two cores", read_texts(app))
+    (cost,) = re.findall(r"images, about (\d+) s, on a slow computer", read_texts(app))
     assert int(cost) >= 8
 
 
@@ -355,7 +358,7 @@ def test_milestones_stand_beside_the_thesis_own(open_page, own_run):
     (table,) = [t.value for t in app.dataframe if "The 2020 thesis" in t.value]
     assert table["Epoch"].tolist() == [3, 10]
     # 8 of 12, as Wilson's interval has it.
-    assert table["The 2020 thesis"].tolist() == ["", "67 % (39–86)"]
+    assert table["The 2020 thesis"].tolist() == ["", "67\xa0% (39–86)"]
 
 
 def test_what_the_doctor_suggests_is_one_click_away(open_page, own_run):
