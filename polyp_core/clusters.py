@@ -7,6 +7,7 @@ import pandas as pd
 
 NOTHING = 1e-24  # of a variance: what rounding leaves of zero
 _Z = NormalDist().inv_cdf(0.975)
+_T = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451}  # where the series is too rough
 
 
 def number_clusters(groups: np.ndarray | None, n: int) -> np.ndarray:
@@ -33,6 +34,11 @@ def place_rows(is_positive: np.ndarray, values: np.ndarray) -> np.ndarray:
     return placed
 
 
+def count_patients(clusters: np.ndarray) -> int:
+    """How many there are among numbers of patients; without sorting them."""
+    return int(np.count_nonzero(np.bincount(clusters)))
+
+
 def find_auc_variance(shares: np.ndarray, is_positive: np.ndarray, clusters: np.ndarray) -> float:
     """The variance of an AUC, or of a difference of two.
 
@@ -46,32 +52,37 @@ def find_auc_variance(shares: np.ndarray, is_positive: np.ndarray, clusters: np.
     above = np.bincount(clusters, np.where(is_positive, shares, 0))
     below = np.bincount(clusters, np.where(is_positive, 0, shares))
     return float(
-        (above**2).sum() * _correct(len(np.unique(clusters[is_positive])))
-        + (below**2).sum() * _correct(len(np.unique(clusters[~is_positive])))
+        (above**2).sum() * _correct(count_patients(clusters[is_positive]))
+        + (below**2).sum() * _correct(count_patients(clusters[~is_positive]))
         + 2 * (above * below).sum() * _correct(len(above))
     )
 
 
-def find_design_effect(gains: np.ndarray, clusters: np.ndarray) -> float:
-    """By how much patients widen the variance of a mean of rows; rows a patient, if it is zero.
+def count_worth(gains: np.ndarray, clusters: np.ndarray) -> float:
+    """How many rows of as many patients would tell the mean of these rows as surely.
+
+    They are divided by the design effect and, since few patients tell that roughly, by the square
+    of Student's t over the normal quantile. At the least they are as many as they would be if all
+    rows of a patient were alike: the patients, or fewer where these have unequally many rows.
 
     Args:
-        gains: `(n,)`, one number a row.
+        gains: `(n,)`, one number a row; not empty.
         clusters: `(n,)`, the patient of each row, numbered from 0 on without gaps.
 
-    References: Rao and Scott, Biometrics 48:577 (1992).
+    References: Rao and Scott, Biometrics 48:577 (1992) for the design effect; Korn and Graubard,
+    Surv Methodol 24:193 (1998) for t; Kish, Survey sampling (1965) for unequal sizes.
     """
     n, sizes = len(gains), np.bincount(clusters)
-    if len(sizes) == n:
-        return 1.0
-    if len(sizes) == 1:
-        return float(n)
-    mean = gains.mean()
-    expected = ((gains - mean) ** 2).sum() * _correct(n)
+    num_patients = float(n**2 / (sizes**2).sum())
+    if len(sizes) in (1, n):
+        return num_patients
+    expected = gains.var() * n * _correct(n)
     if expected == 0:
-        return n / len(sizes)
-    seen = ((np.bincount(clusters, gains) - sizes * mean) ** 2).sum() * _correct(len(sizes))
-    return max(1.0, float(seen / expected))
+        return num_patients
+    seen = ((np.bincount(clusters, gains) - sizes * gains.mean()) ** 2).sum()
+    effect = max(1.0, seen * _correct(num_patients) / expected)
+    quantile = find_t_quantile(max(1, int(num_patients) - 1))
+    return max(num_patients, float(n / effect * (_Z / quantile) ** 2))
 
 
 def find_wilson(share: float, n: float) -> tuple[float, float, float]:
@@ -81,6 +92,23 @@ def find_wilson(share: float, n: float) -> tuple[float, float, float]:
     return max(0.0, float(middle - reach)), share, min(1.0, float(middle + reach))
 
 
-def _correct(num_units: int) -> float:
+def find_t_quantile(degrees: int) -> float:
+    """Student's t that 2.5 % lie above, to 5e-4.
+
+    References: the first from tables; then Abramowitz and Stegun, Handbook of mathematical
+    functions (1964), 26.7.5.
+    """
+    if degrees in _T:
+        return _T[degrees]
+    terms = (
+        (_Z**3 + _Z) / 4,
+        (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96,
+        (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384,
+        (79 * _Z**9 + 776 * _Z**7 + 1482 * _Z**5 - 1920 * _Z**3 - 945 * _Z) / 92160,
+    )
+    return float(_Z + sum(term / degrees**power for power, term in enumerate(terms, start=1)))
+
+
+def _correct(num_units: float) -> float:
     """What makes a sum of squares around its mean an unbiased variance; one unit tells nothing."""
     return num_units / (num_units - 1) if num_units > 1 else float("nan")

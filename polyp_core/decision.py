@@ -16,8 +16,8 @@ from polyp_core.runs import Run
 from polyp_core.schedules import has_lost_patience
 
 __all__ = [
-    "Band", "Decision", "Goal", "is_sound", "list_choices", "read_decision", "read_worth",
-    "was_ended_by_hand", "write_decision",
+    "Band", "Decision", "Goal", "count_anew", "is_sound", "is_threshold_chosen", "list_choices",
+    "list_decided", "read_decision", "read_worth", "was_ended_by_hand", "write_decision",
 ]  # fmt: skip
 
 _FILE = "decision.json"
@@ -55,24 +55,37 @@ def read_worth(run: Run, files: Run | None = None) -> dict[str, Any] | None:
         files: An evaluation of the run on other images, to be read instead of its validation.
 
     Returns:
-        None before there are numbers. "test" as well, where there are test images. Where the
-        predictions are gone the numbers are those that were written, and "threshold" says at
-        which threshold.
+        None before there are numbers. "test" as well, where there are test images. Counted anew
+        from the predictions; where these are gone the numbers are those that were written, and
+        "threshold" says at which threshold.
     """
-    where = files or run
-    metrics, threshold = where.read_metrics(), read_decision(run).threshold
-    if metrics is None or metrics.get("threshold") == threshold:
-        return metrics
+    metrics = (files or run).read_metrics()
+    if metrics is None:
+        return None
+    return count_anew(files or run, metrics, read_decision(run).threshold, has_test=files is None)
+
+
+def count_anew(
+    files: Run, metrics: dict[str, Any], threshold: float, *, has_test: bool = True
+) -> dict[str, Any]:
+    """The numbers of a metrics.json by the predictions beside it; without these as they are.
+
+    Args:
+        files: Where the predictions are.
+        metrics: Of metrics.json. What is not counted stays.
+        threshold: Positive from this probability on.
+        has_test: Whether those of test images are numbers of their own.
+    """
     try:
-        predictions = where.read_predictions()
+        predictions = files.read_predictions()
     except (OSError, ValueError):
         return metrics
-    if files is not None:
-        return {**metrics, "threshold": threshold, **evaluate_predictions(predictions, threshold)}
-    is_test = predictions["split"] == "test"
+    is_test = (predictions["split"] == "test") & has_test
+    if is_test.all():
+        return metrics
     counted = evaluate_predictions(predictions[~is_test], threshold)
-    worth = {**metrics, "threshold": threshold, **counted}
-    of_test = worth.pop("test", None)
+    kept = {name: part for name, part in metrics.items() if name not in ("patient", "test")}
+    worth, of_test = {**kept, "threshold": threshold, **counted}, metrics.get("test")
     if isinstance(of_test, dict) and is_test.any():  # without them they are of another threshold
         counted = evaluate_predictions(predictions[is_test], threshold)
         worth["test"] = {**of_test, "threshold": threshold, **counted}
@@ -107,14 +120,24 @@ def list_choices(run: Run) -> list[str]:
         chosen.append("the learning rate was lowered")
     if was_ended_by_hand(run):
         chosen.append("the end of training may have been chosen")
-    metrics, decision = run.read_metrics() or {}, read_decision(run)
-    if "calibration" in metrics:
+    if "calibration" in (run.read_metrics() or {}):
         chosen.append("the temperature was fitted")
-    if decision.goal.kind != "hand" or decision.threshold != _get_default(run).threshold:
-        chosen.append("the threshold was chosen")
-    if decision.band is not None and decision.band.low < decision.band.high:
+    return chosen + list_decided(run)
+
+
+def list_decided(run: Run) -> list[str]:
+    """As `list_choices`, of threshold and band alone."""
+    chosen = ["the threshold was chosen"] if is_threshold_chosen(run) else []
+    band = read_decision(run).band
+    if band is not None and band.low < band.high:
         chosen.append("the band was chosen")
     return chosen
+
+
+def is_threshold_chosen(run: Run) -> bool:
+    """Whether the threshold in use did not come with the model."""
+    decision = read_decision(run)
+    return decision.goal.kind != "hand" or decision.threshold != _get_default(run).threshold
 
 
 def was_ended_by_hand(run: Run) -> bool:

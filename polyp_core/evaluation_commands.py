@@ -7,7 +7,7 @@ from typing import Any
 
 from polyp_core import words
 from polyp_core.checks.wording import choose_measure, list_shortcuts, say_robustness
-from polyp_core.decision import read_decision
+from polyp_core.decision import is_threshold_chosen, read_decision
 from polyp_core.errors import RunError
 from polyp_core.evaluation import find_unseen, list_left_out, predict_index
 from polyp_core.evaluation_jobs import start_checks, stop_evaluation
@@ -91,7 +91,8 @@ def choose_own_threshold(run: Run, goal_text: str | None) -> tuple[float, str]:
     """
     if goal_text is None:
         decision = read_decision(run)
-        return decision.threshold, f"that of the run, {decision.goal.say()}"
+        origin = decision.goal.say() if is_threshold_chosen(run) else "as the model came"
+        return decision.threshold, f"that of the run, {origin}"
     goal = parse_goal(goal_text)
     if goal.kind == "hand":
         return goal.value, goal.say()

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from polyp_core.clusters import find_t_quantile, number_clusters
 from polyp_core.metrics import (
     Metric,
     estimate_auc,
-    estimate_proportion,
-    find_t_quantile,
+    estimate_share,
     pool_patients,
 )
 from polyp_core.study import Member, Study
@@ -24,7 +24,7 @@ METRICS = {"auc": "AUC", "accuracy": "accuracy"}
 _FEWEST_SHARES = 4  # for a law of three numbers
 _FEWEST_BLOCKS = 3
 _EXPONENTS = np.geomspace(0.05, 2.0, 60)
-_KEPT = ["share", "seed", "fold", "threshold", "num_training", "num_patients"]
+_KEPT = ["share", "seed", "fold", "threshold", "num_training", "num_patients", "group"]
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,9 @@ def read_judged(study: Study) -> pd.DataFrame:
 
     Returns:
         `share`, `seed`, `fold`, `threshold`, `num_training` (images the member was trained on),
-        `num_patients` (of these; NaN where unknown), `unit` ("patients" or "images"), `label`,
-        `probability`. The patient's is the mean over its images.
+        `num_patients` (of these; NaN where unknown), `group` (the patient, "" where unknown),
+        `unit` ("patients" or "images"), `label`, `probability`. The patient's is the mean over its
+        images.
     """
     num_folds = study.read_plan()["num_folds"]
     finished: dict[tuple[float, int], list[Member]] = {}
@@ -119,7 +120,7 @@ def measure_seeds(judged: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `share`, `seed`, `num_training` and `num_patients` (means over the folds), `unit`, `n` (how
         many of them were judged), `auc` and `accuracy`, each with `_low` and `_high`: DeLong's and
-        Wilson's 95 % interval. NaN where a number is not defined.
+        Wilson's 95 % interval, by image that of whole patients. NaN where a number is not defined.
     """
     rows = []
     for (share, seed), group in judged.groupby(["share", "seed"]):
@@ -300,18 +301,18 @@ def _pool(members: list[Member]) -> pd.DataFrame:
     patients = pool_patients(images)
     if patients is None:
         return images.assign(unit="images")[[*_KEPT, "unit", "label", "probability"]]
-    # No patient is in two folds.
-    kept = images.groupby("group")[_KEPT].first().loc[patients["group"]].reset_index(drop=True)
-    return pd.concat([kept.assign(unit="patients"), patients[["label", "probability"]]], axis=1)
+    kept = images[_KEPT].drop_duplicates("group")  # no patient is in two folds
+    return kept.assign(unit="patients").merge(patients[["group", "label", "probability"]])
 
 
 def _measure(group: pd.DataFrame, metric: str) -> Metric:
     """Of one share and seed."""
     labels, probabilities = group["label"].to_numpy(), group["probability"].to_numpy()
+    clusters = number_clusters(group["group"].to_numpy(), len(group))
     if metric == "auc":
-        return estimate_auc(labels, probabilities)
+        return estimate_auc(labels, probabilities, clusters)
     is_right = (probabilities >= group["threshold"].mean()) == (labels == 1)
-    return estimate_proportion(int(is_right.sum()), len(group))
+    return estimate_share(is_right, clusters)
 
 
 def _measure_errors(judged: pd.DataFrame, metric: str) -> pd.DataFrame:

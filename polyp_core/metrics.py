@@ -14,15 +14,16 @@ import pandas as pd
 
 from polyp_core.clusters import (
     NOTHING,
+    count_patients,
+    count_worth,
     find_auc_variance,
-    find_design_effect,
+    find_t_quantile,
     find_wilson,
     number_clusters,
     place_rows,
 )
 
 _Z = NormalDist().inv_cdf(0.975)
-_T = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451}  # where the series is too rough
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,19 @@ class Metric:
     n: int
 
 
-def estimate_proportion(hits: int, n: int, design_effect: float = 1.0) -> Metric:
+def estimate_proportion(hits: int, n: int, worth: float | None = None) -> Metric:
     """A proportion with Wilson's score interval.
 
     Args:
         hits: How many of them.
         n: Of how many.
-        design_effect: How many of these are worth one, see `find_design_effect`.
+        worth: How many independent ones these are worth, see `count_worth`; None for all.
 
     References: Wilson, J Am Stat Assoc 22:209 (1927).
     """
     if n == 0:
         return Metric(None, None, None, 0)
-    low, share, high = find_wilson(hits / n, n / design_effect)
+    low, share, high = find_wilson(hits / n, n if worth is None else worth)
     return Metric(share, low if hits else 0.0, high if hits < n else 1.0, n)
 
 
@@ -57,20 +58,21 @@ def estimate_share(is_hit: np.ndarray, clusters: np.ndarray | None = None) -> Me
     Args:
         is_hit: `(n,)` of bool.
         clusters: `(n,)`, whose row it is; None where each is of somebody else.
-
-    References: Rao and Scott, Biometrics 48:577 (1992).
     """
-    effect = 1.0
+    worth = None
     if clusters is not None and len(is_hit):
         _, clusters = np.unique(clusters, return_inverse=True)
-        effect = find_design_effect(is_hit.astype(float), clusters)
-    return estimate_proportion(int(is_hit.sum()), len(is_hit), effect)
+        worth = count_worth(is_hit.astype(float), clusters)
+    return estimate_proportion(int(is_hit.sum()), len(is_hit), worth)
 
 
 def estimate_auc(
     labels: np.ndarray, probabilities: np.ndarray, clusters: np.ndarray | None = None
 ) -> Metric:
     """Area under the ROC curve with DeLong's interval, or Obuchowski's of whole patients.
+
+    The latter is in logits, by Student's t with the patients of the smaller class: where these are
+    few DeLong's way holds the truth far too seldom.
 
     Where the classes are divided perfectly the variance is zero, which would claim certainty;
     there the interval is Newcombe's method 5, by as many patients as there are.
@@ -81,7 +83,8 @@ def estimate_auc(
         clusters: `(n,)`, whose row it is; None where each is of somebody else.
 
     References: DeLong et al., Biometrics 44:837 (1988); Obuchowski, Biometrics 53:567 (1997);
-    Newcombe, Stat Med 25:559 (2006).
+    Qin and Hotilovac, Stat Methods Med Res 17:207 (2008) for logits; Newcombe, Stat Med 25:559
+    (2006).
     """
     is_positive = labels == 1
     m, n = int(is_positive.sum()), int((~is_positive).sum())
@@ -89,15 +92,21 @@ def estimate_auc(
         return Metric(None, None, None, m + n)
     if clusters is None:
         clusters = np.arange(m + n)
-    _, clusters = np.unique(clusters, return_inverse=True)
+    else:
+        _, clusters = np.unique(clusters, return_inverse=True)
     placed = place_rows(is_positive, probabilities)
     auc = float(placed[is_positive].mean())
     shares = (placed - auc) / np.where(is_positive, m, n)
     variance = find_auc_variance(shares, is_positive, clusters)
-    counts = [len(np.unique(clusters[rows])) for rows in (is_positive, ~is_positive)]
+    counts = [count_patients(clusters[rows]) for rows in (is_positive, ~is_positive)]
     if not variance > NOTHING:  # or not a number, as of one patient of a class
         return Metric(auc, *_newcombe_interval(auc, *counts), m + n)
-    reach = _Z * float(np.sqrt(variance))
+    error = float(np.sqrt(variance))
+    if count_patients(clusters) < m + n:
+        odds = auc / (1 - auc)
+        factor = float(np.exp(find_t_quantile(min(counts) - 1) * error / (auc * (1 - auc))))
+        return Metric(auc, odds / (odds + factor), odds / (odds + 1 / factor), m + n)
+    reach = _Z * error
     return Metric(auc, max(0.0, auc - reach), min(1.0, auc + reach), m + n)
 
 
@@ -240,23 +249,6 @@ def _to_plain(
     labels, probabilities = rows["label"].to_numpy(), rows["probability"].to_numpy()
     metrics = evaluate(labels, probabilities, threshold, clusters)
     return {name: asdict(metric) for name, metric in metrics.items()}
-
-
-def find_t_quantile(degrees: int) -> float:
-    """Student's t that 2.5 % lie above, to 5e-4.
-
-    References: the first from tables; then Abramowitz and Stegun, Handbook of mathematical
-    functions (1964), 26.7.5.
-    """
-    if degrees in _T:
-        return _T[degrees]
-    terms = (
-        (_Z**3 + _Z) / 4,
-        (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96,
-        (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384,
-        (79 * _Z**9 + 776 * _Z**7 + 1482 * _Z**5 - 1920 * _Z**3 - 945 * _Z) / 92160,
-    )
-    return float(_Z + sum(term / degrees**power for power, term in enumerate(terms, start=1)))
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from polyp_core.config import DataConfig
 from polyp_core.errors import PolypError
 from polyp_core.manifest import SPLIT_NAMES
 from polyp_core.runs import Run
+from polyp_core.splitting import divide
 from polyp_core.study import Study
 from polyp_core.workspace import DEMO_RUN, get_demo_data_dir
 
@@ -65,8 +67,7 @@ class Origin:
         is_demo: Whether it is the model that ships.
         are_patients_known: Whether the patient of each image is known.
         has_own_backbone_weights: Whether training began from a file of weights that was given.
-        has_own_split: Whether the data set brought its split, as folders or, unless it was drawn
-            all the same, in its manifest.
+        has_own_split: Whether the data set brought its split, as folders or in its manifest.
         study: The study whose ensemble or member it is, or None.
         is_shared: Whether it is a copy that was given away, without what may name somebody.
     """
@@ -104,19 +105,19 @@ def read_origin(run: Run) -> Origin:
             is_shared=True,
         )
     is_demo = run.directory.resolve() == DEMO_RUN.directory.resolve()
-    folder, weights = "", ""
-    images = pd.DataFrame()
+    data, weights, images = DataConfig(), "", pd.DataFrame()
     with suppress(PolypError):  # what cannot be read is not known
         config = run.read_config()
-        folder, weights = config.data.folder, config.model.backbone_weights
+        data, weights = config.data, config.model.backbone_weights
     with suppress(PolypError):
         images = run.read_index().images
     return Origin(
-        is_synthetic=is_demo or _is_drawn(folder) or _is_demo_model(run),
+        is_synthetic=is_demo or _is_synthetic(data.folder) or _is_demo_model(run),
         is_demo=is_demo,
         are_patients_known=are_patients_known(images),
         has_own_backbone_weights=bool(weights),
-        has_own_split=lie_in_split_folders(images) or folder.lower().endswith(".csv"),
+        has_own_split=lie_in_split_folders(images)
+        or (data.folder.lower().endswith(".csv") and not is_split_drawn(images, data)),
         study=_find_study(run),
     )
 
@@ -142,6 +143,20 @@ def lie_in_split_folders(images: pd.DataFrame) -> bool:
         return False
     folders = images["path"].str.partition("/")[0].str.lower().map(SPLIT_NAMES)
     return bool((folders == images["split"]).all())
+
+
+def is_split_drawn(images: pd.DataFrame, data: DataConfig) -> bool:
+    """Whether this program drew the split: with the same seed it draws the very same again.
+
+    Args:
+        images: Of an index.
+        data: With the seed, and the share for validation.
+    """
+    try:
+        again = divide(images, data.validation_fraction, data.seed)
+    except (KeyError, TypeError, ValueError):  # none, or damaged
+        return False
+    return bool(len(images)) and again == images["split"].tolist()
 
 
 def _take_study(told: Any) -> StudyOrigin | None:  # noqa: ANN401 - of a file
@@ -188,7 +203,7 @@ def _is_demo_model(run: Run) -> bool:
     return bool(known) and known == DEMO_RUN.read_serving().get("sha256")
 
 
-def _is_drawn(folder: str) -> bool:
+def _is_synthetic(folder: str) -> bool:
     """Whether images lie where this program draws those of its demo."""
     if not folder.strip():
         return False

@@ -99,11 +99,16 @@ def run_child(
 
 
 def end_with_parent() -> None:
-    """End this process with the one that started it, whose end closes what this one reads from."""
+    """End this process with the one that started it, whose end closes what this one reads from.
+
+    All that a child of `run_child` has started ends as well.
+    """
 
     def watch() -> None:
         while os.read(0, 1024):
             pass
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(2)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -133,12 +138,11 @@ def _wait_for(
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
     """End a child of its own session, and all that it has started."""
-    if process.poll() is None:
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:  # Windows
-                process.kill()
+    with suppress(OSError):  # nothing of it is left
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows
+            process.kill()
     process.wait()
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index, read_images
-from polyp_core.decision import is_sound
+from polyp_core.decision import count_anew, is_sound
 from polyp_core.errors import ConfigError, RunError
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
@@ -164,8 +164,11 @@ class Study:
         return self.files.read_status()
 
     def read_metrics(self) -> dict[str, Any] | None:
-        """As `summarise` gave it after the last member that ended, or None."""
-        return self.files.read_metrics()
+        """As `summarise` gave it after the last member that ended, counted anew; or None."""
+        metrics = self.files.read_metrics()
+        if metrics is None or not is_sound(metrics):
+            return metrics
+        return count_anew(self.files, metrics, metrics.get("threshold", 0.5))
 
     def read_predictions(self) -> pd.DataFrame:
         """One row an image that was judged: as of a run, and `num_members`."""

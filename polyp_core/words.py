@@ -24,6 +24,14 @@ def write_percent(share: float) -> str:
     return f"{round_percent(share)}{NBSP}%"
 
 
+def write_threshold(threshold: float) -> str:
+    """Percent with one digit, with more of them near the ends."""
+    percent = 100 * threshold
+    nearest = min(percent, 100 - percent)
+    digits = 1 if nearest >= 0.1 or nearest == 0 else 3 if nearest >= 0.001 else 6
+    return f"{percent:.{digits}f}{NBSP}%"
+
+
 def say_auc(metric: Plain) -> str:
     """Such as "0.91 (0.84–0.97)"."""
     if metric["value"] is None:
@@ -43,22 +51,29 @@ def say_worth(level: Mapping[str, Plain], unit: str) -> str:
     if n == 0:
         return f"no {unit} to test on"
     return (
-        f"{round(accuracy['value'] * n)} of {n} {unit} right, {write_percent(accuracy['value'])} "
-        f"(95 % interval {round_percent(accuracy['low'])} to {round_percent(accuracy['high'])}); "
-        f"always answering the more frequent class would get {write_percent(majority['value'])}"
+        f"{round(accuracy['value'] * n):,} of {n:,} {unit} right, "
+        f"{write_percent(accuracy['value'])} (95 % interval {round_percent(accuracy['low'])} to "
+        f"{round_percent(accuracy['high'])}); always answering the more frequent class would get "
+        f"{write_percent(majority['value'])}"
     )
 
 
-def say_doubt(level: Mapping[str, Plain], advice: str = "look at the data again") -> str:
+def say_doubt(
+    level: Mapping[str, Plain], purpose: str = "", advice: str = "look at the data again"
+) -> str:
     """What the interval does not allow to claim, or nothing where it clears the baseline.
 
     Args:
         level: The metrics of one level.
+        purpose: What the threshold was chosen for, such as "at least 95 % sensitivity", if for
+            anything: then it may well give fewer right answers than the baseline.
         advice: What to do where the result is not above the baseline.
     """
     accuracy, majority = level["accuracy"], level["majority_accuracy"]
     if accuracy["n"] == 0 or accuracy["low"] > majority["value"]:
         return ""
+    if accuracy["value"] <= majority["value"] and purpose:
+        return f"This threshold is for {purpose}, and pays for it with right answers."
     if accuracy["value"] < majority["value"]:
         return f"It is worse than that: {advice}."
     if accuracy["value"] == majority["value"]:
@@ -97,7 +112,7 @@ def say_count(number: int) -> str:
 
 def say_number(number: int, noun: str, plural: str | None = None) -> str:
     """A count with its noun: "1 image", "2 images"."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def join_words(parts: Sequence[str]) -> str:

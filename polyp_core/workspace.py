@@ -87,9 +87,11 @@ def find_best_run(runs_dir: Path) -> Run:
     finished = _select_finished(runs_dir)
     if finished.empty:
         return DEMO_RUN
-    # Of equals the newest; a run that is not evaluated comes last.
-    best = finished["accuracy_low"].fillna(0.0).idxmax()
-    return Run(runs_dir / finished.loc[best, "name"])
+    # Of equals one that was trained here, then the newest; a run that is not evaluated comes last.
+    is_copy = [(runs_dir / name / "shared.json").is_file() for name in finished["name"]]
+    ranked = finished.assign(low=finished["accuracy_low"].fillna(0.0), is_copy=is_copy)
+    best = ranked.sort_values(["low", "is_copy"], ascending=[False, True], kind="stable")
+    return Run(runs_dir / best["name"].iloc[0])
 
 
 def find_run(text: str) -> Run:

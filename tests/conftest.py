@@ -1,6 +1,7 @@
 """Images made on the spot, a workspace of its own, and one finished run made by the real worker."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,10 +125,12 @@ def make_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
-    folder = base / name
+    folder, made = base / name, base / f"{name}.made"
     with FileLock(base / f"{name}.lock"):
-        if not folder.is_dir():
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed half-way
             make(folder)
+            made.touch()
     return folder
 
 

@@ -1,30 +1,19 @@
-"""What the pages share: the frame, the draft of a run, cached readers, pictures and charts."""
+"""All that the pages call."""
 
-from ui.charts import PLAIN as CHART
-from ui.downloads import write_csv
-from ui.draft import fit_draft, get_data_config, has_own_folder
+from ui.draft import fit_draft, get_data_config
 from ui.findings import show_clean_split, show_counts, show_findings, show_verdict
-from ui.frame import begin_page, errors, say_off, show_credentials, show_notice, show_problem
+from ui.frame import begin_page, errors, say_off, show_notice
 from ui.learning_chart import show_learning_curve
 from ui.link import read_link, write_link
 from ui.model_import import show_import
-from ui.pictures import get_class_colours, is_dark, show_image
 from ui.predict_answers import answer_all, open_both
 from ui.predict_intake import gather_files, show_problems, take_images
 from ui.predict_models import choose_models
 from ui.predict_results import find_visit, show_results
 from ui.predict_samples import show_empty
-from ui.queue_view import is_listed, list_active_runs, watch_queue
-from ui.readers import (
-    draw_demo_data,
-    find_active_run,
-    load_audit,
-    load_index,
-    name_run,
-    open_classifier,
-    read_picture,
-)
-from ui.region import outline, show_region
+from ui.queue_view import is_listed, watch_queue
+from ui.readers import list_active_runs, load_audit, load_index
+from ui.region import show_region
 from ui.results_checks import show_checks
 from ui.results_curves import show_figures, show_more_curves
 from ui.results_external import show_external
@@ -41,45 +30,35 @@ from ui.samples import GRID_SIZES, VIEWS, show_augmentation
 from ui.settings_form import show_form, take_settings
 from ui.share_box import show_share
 from ui.sources import has_folder, show_source_choice, take_next_source
-from ui.study_view import show_studies, show_study_form
+from ui.study_form import show_study_form
+from ui.study_view import show_studies
 from ui.words import escape
 
 __all__ = [
-    "CHART",
     "GRID_SIZES",
     "VIEWS",
     "answer_all",
     "begin_page",
     "choose_judged",
     "choose_models",
-    "draw_demo_data",
     "errors",
     "escape",
-    "find_active_run",
     "find_visit",
     "fit_draft",
     "gather_files",
-    "get_class_colours",
     "get_data_config",
     "has_folder",
-    "has_own_folder",
-    "is_dark",
     "is_listed",
     "list_active_runs",
     "load_audit",
     "load_index",
-    "name_run",
     "open_both",
-    "open_classifier",
-    "outline",
     "read_link",
-    "read_picture",
     "say_off",
     "show_augmentation",
     "show_checks",
     "show_clean_split",
     "show_counts",
-    "show_credentials",
     "show_empty",
     "show_external",
     "show_figures",
@@ -87,14 +66,12 @@ __all__ = [
     "show_form",
     "show_gallery",
     "show_head",
-    "show_image",
     "show_import",
     "show_learning_curve",
     "show_more_curves",
     "show_notice",
     "show_numbers",
     "show_pairs",
-    "show_problem",
     "show_problems",
     "show_region",
     "show_results",
@@ -111,7 +88,6 @@ __all__ = [
     "take_next_source",
     "take_settings",
     "watch_queue",
-    "write_csv",
     "write_link",
     "write_results_link",
 ]

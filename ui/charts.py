@@ -14,20 +14,27 @@ DRAWING_PX = 340
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
-def draw_small_curve(history: pd.DataFrame, *, is_dark: bool) -> go.Figure:
-    """Validation accuracy over the epochs, without axes: a picture of learning."""
+def draw_small_curve(history: pd.DataFrame, num_epochs: int, *, is_dark: bool) -> go.Figure:
+    """Validation accuracy over the epochs.
+
+    Args:
+        history: As `Run.read_history`; may be empty.
+        num_epochs: Of the whole run, so that the axis does not move while it trains.
+        is_dark: Of the visitor's theme.
+    """
     accent, _ = get_line_colours(is_dark)
     figure = go.Figure(
         go.Scatter(
             x=history["epoch"],
             y=history["val_accuracy"],
-            mode="lines",
+            mode="lines+markers" if len(history) < 3 else "lines",  # one value draws no line
             line={"color": accent, "width": 3},
             hovertemplate="epoch %{x}: validation accuracy %{y:.0%}<extra></extra>",
         )
     )
-    figure.update_layout(get_layout(is_dark), height=230, showlegend=False)
-    figure.update_xaxes(title="Epoch", nticks=5)
+    figure.update_layout(
+        get_layout(is_dark), height=230, showlegend=False, xaxis=mark_epochs(num_epochs, most=5)
+    )
     figure.update_yaxes(title="Validation accuracy", tickformat=".0%", range=[0, 1.02])
     return figure
 
@@ -169,6 +176,13 @@ def fade(colour: str, opacity: float) -> str:
     """A colour such as "#0072B2", so that what lies below shines through."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def mark_epochs(num_epochs: int, most: int = 10) -> dict[str, object]:
+    """The axis of a training's epochs with about so many ticks, at whole ones; room for two."""
+    shown = max(num_epochs, 2)
+    return {"title": "Epoch", "range": [0.5, shown + 0.5], "tickformat": "d",
+            "nticks": min(shown, most) + 1}  # fmt: skip
 
 
 def get_layout(is_dark: bool) -> dict[str, object]:

@@ -94,12 +94,7 @@ def draw_slices(
                 "arrayminus": known["value"] - known["low"], "color": accent, "thickness": 2,
                 "width": 5,
             },
-            customdata=known[["name", "low", "high", "n"]].assign(
-                name=known["name"].map(escape_figure)
-            ),
-            hovertemplate=f"%{{customdata[0]}}: %{{x:{form}}} (95 % interval "
-            f"%{{customdata[1]:{form}}} to %{{customdata[2]:{form}}}), n = %{{customdata[3]}}"
-            "<extra></extra>",
+            **_say_points(known, "name", f": %{{x:{form}}}", form),
         )
     )  # fmt: skip
     if overall is not None:
@@ -153,12 +148,7 @@ def draw_robustness(
         mode="lines+markers",
         line={"color": accent, "width": 3},
         marker={"size": 7},
-        customdata=rows[["label", "low", "high", "n"]].assign(
-            label=rows["label"].map(escape_figure)
-        ),
-        hovertemplate=f"%{{customdata[0]}}<br>{measure} %{{y:{form}}} (95 % interval "
-        f"%{{customdata[1]:{form}}} to %{{customdata[2]:{form}}}), n = %{{customdata[3]}}"
-        "<extra></extra>",
+        **_say_points(rows, "label", f"<br>{measure} %{{y:{form}}}", form),
     )
     figure.update_layout(_lay_out(is_dark), height=220, showlegend=False)
     figure.update_xaxes(title=title, tickvals=x, ticktext=rows["tick"], range=[-0.25, x[-1] + 0.25])
@@ -166,6 +156,21 @@ def draw_robustness(
     if not is_auc:
         figure.update_yaxes(mark_percents(0.2))
     return figure
+
+
+def _say_points(rows: pd.DataFrame, name: str, number: str, form: str) -> dict[str, Any]:
+    """What is said of each point: its name, its number with interval, and n.
+
+    Args:
+        rows: Of the points.
+        name: Of the column with their names.
+        number: As a template of Plotly has it.
+        form: Of the interval's ends, as d3-format has it.
+    """
+    details = rows[[name, "low", "high", "n"]].assign(**{name: rows[name].map(escape_figure)})
+    said = f"(95 % interval %{{customdata[1]:{form}}} to %{{customdata[2]:{form}}})"
+    return {"customdata": details, "hovertemplate": f"%{{customdata[0]}}{number} {said}, "
+            "n = %{customdata[3]}<extra></extra>"}  # fmt: skip
 
 
 def _name_row(row: object) -> str:

@@ -13,29 +13,23 @@ from polyp_core.config import SECTIONS, RunConfig
 from polyp_core.decision import read_worth
 from polyp_core.errors import RunError
 from polyp_core.runs import Run
-from ui.charts import PLAIN, get_layout
-from ui.draft import say_value
+from ui.charts import PLAIN, get_layout, mark_epochs
 from ui.pictures import is_dark
 from ui.readers import find_time, name_run
 from ui.results_candidates import MAX_OTHERS, compare_next
-from ui.words import escape, escape_figure
+from ui.setting_words import say_value
+from ui.words import MEASURES, escape, escape_figure
 
 MAX_COMPARED = 6
 _MAX_POINTS = 800  # more cannot be told apart
 _SECTION_TITLES = {"data": "Data", "augmentation": "Augmentation", "model": "Network",
                    "training": "Training"}  # fmt: skip
-_DASHES = {"solid": "———", "dash": "– – –"}
+DASHES = {"solid": "———", "dash": "– – –"}
 _CURVES = (
     ("val_loss", "Validation loss", ".3f"),
     ("val_accuracy", "Validation accuracy", ".0%"),
     ("val_auc", "Validation AUC", ".2f"),
 )
-_MEASURES = {
-    "Accuracy": words.say_percent,
-    "AUC": words.say_auc,
-    "Sensitivity": words.say_percent,
-    "Specificity": words.say_percent,
-}
 
 
 def show_comparison(runs: Sequence[Run], on_close: Callable[[], None]) -> None:
@@ -97,7 +91,7 @@ def draw_overlaid(
         get_layout(is_dark),
         height=260,
         showlegend=False,  # the table above names the lines
-        xaxis={"title": "Epoch", "range": [0.5, max(longest, 2) + 0.5], "tickformat": "d"},
+        xaxis=mark_epochs(longest),
         yaxis={"title": title, "tickformat": ".2~f" if form == ".3f" else form},
     )
     if column == "val_loss":
@@ -110,7 +104,7 @@ def draw_overlaid(
 def list_lines(is_dark: bool) -> list[tuple[str, str]]:
     """Colour and dash of each compared run, safe for the colour-blind; never a class colour."""
     colours = ("#2DBE94", "#CC79A7", "#D8D8D8") if is_dark else ("#009E73", "#B8568C", "#3A3A3A")
-    return [(colour, dash) for dash in _DASHES for colour in colours]
+    return [(colour, dash) for dash in DASHES for colour in colours]
 
 
 def list_differences(configs: Sequence[RunConfig]) -> list[tuple[str, list[str]]]:
@@ -139,7 +133,7 @@ def _show_worth(runs: Sequence[Run], labels: Sequence[str]) -> None:
     lines = list_lines(is_dark())[: len(runs)]
     looks = [f"color: {colour}; font-weight: bold" for colour, _ in lines]
     rows = [
-        {"Line": _DASHES[dash], "Run": label} | _say_worth(run)
+        {"Line": DASHES[dash], "Run": label} | _say_worth(run)
         for run, label, (_, dash) in zip(runs, labels, lines, strict=True)
     ]
     table = pd.DataFrame(rows).style.apply(lambda _: looks, subset=["Line"])
@@ -157,7 +151,7 @@ def _say_worth(run: Run) -> dict[str, str]:
     metrics = read_worth(run) or {}
     try:
         level, unit = words.get_main_level(metrics)
-        said = {name: say(level[name.lower()]) for name, say in _MEASURES.items()}
+        said = {title: say(level[name]) for name, (title, say) in MEASURES.items()}
         return said | {"Of": f"{level['accuracy']['n']} {unit}"}
     except (KeyError, TypeError):
         return {"Of": "not evaluated"}

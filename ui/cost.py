@@ -4,14 +4,16 @@ from polyp_core import words
 from polyp_core.config import RunConfig
 from polyp_core.presets import PRESETS, Preset
 
-_SLOW = 3  # times as long as measured take two cores that others use as well
-_START_S = 8.0  # of a run: TensorFlow's start, and the conversion at its end
+# By runs of 4 and 30 epochs at 64 and 96 px on two cores, 2026-11-30.
+_START_S = 16.0  # of a run: TensorFlow's start, and what follows the last epoch
+_AROUND_MS = 3.5  # of an image, whatever its size: augmentation, validation, the start of a step
+_SLOW = 2  # times as long, where the two cores have other work as well
 
 
 def measure_pace_s(preset: Preset, config: RunConfig) -> float:
-    """Seconds of training an image, by its pixels, from what was measured at the preset's size."""
+    """Seconds of training an image; its steps by its pixels, as measured at the preset's size."""
     ratio = config.model.image_size_px / preset.config.model.image_size_px
-    return preset.ms_per_image / 1000 * ratio**2
+    return (_AROUND_MS + preset.ms_per_image * ratio**2) / 1000
 
 
 def say_cost(draft: RunConfig, num_images: float, num_runs: int = 1) -> str:

@@ -1,7 +1,6 @@
 """The draft: what the next run will be, kept in the session while the visitor moves about."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -10,35 +9,10 @@ import streamlit as st
 from polyp_core import workspace
 from polyp_core.access import check_folder, is_demo
 from polyp_core.config import AugmentConfig, DataConfig, RunConfig, Section
-from polyp_core.config.settings import parse_value
 from polyp_core.dataset import Index
 from polyp_core.errors import AccessError, ConfigError
-from polyp_core.presets import AUGMENTATION_PRESETS, AUGMENTATION_TITLES, PRESETS
+from polyp_core.presets import AUGMENTATION_PRESETS, PRESETS
 from polyp_core.recipe import FITTED, Facts, find_facts, fit_preset
-from ui.words import escape, name_settings
-
-# A setting: the one it depends on, and the choices that use it.
-_USED_BY: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "training.momentum": ("training", "optimizer", ("sgd",)),
-    "training.warm_up": ("training", "schedule", ("cosine",)),
-    "training.decay_epochs": ("training", "schedule", ("step", "plateau")),
-    "training.decay_factor": ("training", "schedule", ("step", "plateau")),
-    "training.frozen_epochs": ("model", "network", ("transfer",)),
-    "training.backbone_rate": ("model", "network", ("transfer",)),
-    "model.filters": ("model", "network", ("plain", "residual")),
-    "model.blocks": ("model", "network", ("residual",)),
-    "model.padding": ("model", "network", ("plain",)),
-    "model.batch_normalization": ("model", "network", ("plain",)),
-    "model.backbone": ("model", "network", ("transfer",)),
-    "model.backbone_weights": ("model", "network", ("transfer",)),
-}
-
-_CHOICES: dict[Any, str] = {
-    "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "sgd": "SGD",
-    "val_loss": "validation loss", "val_accuracy": "validation accuracy",
-    "val_auc": "validation AUC", "loss": "training loss", "accuracy": "training accuracy",
-    "plateau": "at a plateau", "step": "in steps", 1: "1 (grey)", 3: "3 (colour)",
-}  # fmt: skip
 
 
 def get_preset_name() -> str:
@@ -78,7 +52,7 @@ def fit_draft(index: Index) -> None:
     is_first = "facts" not in st.session_state
     st.session_state["facts"] = facts
     for section_name, name in FITTED:
-        key = _setting_key(section_name, name)
+        key = get_key(section_name, name)
         is_own = st.session_state.get(key) != getattr(getattr(before, section_name), name)
         if not is_first and not is_own:
             del st.session_state[key]
@@ -98,31 +72,20 @@ def choose_augmentation(name: str | None) -> None:
         put_setting("augmentation", item.name, getattr(AUGMENTATION_PRESETS[name], item.name))
 
 
+def get_key(section_name: str, name: str) -> str:
+    """Where the session keeps a setting, which is also the key of its widget."""
+    return f"setting {section_name}.{name}"
+
+
 def put_setting(section_name: str, name: str, value: Any) -> None:  # noqa: ANN401 - any plain type
     """Change one setting of the draft."""
-    st.session_state[_setting_key(section_name, name)] = value
+    st.session_state[get_key(section_name, name)] = value
 
 
 def hand_over(section_name: str, name: str, value: Any) -> None:  # noqa: ANN401 - any plain type
     """Change one setting whose widget is drawn already: noted here, taken as the page starts."""
     st.session_state["setting to change"] = (section_name, name, value)
     st.rerun()
-
-
-def describe_input(config: RunConfig) -> str:
-    """What of the images is used and how it is changed, in a line."""
-    region = {"off": "whole pictures", "automatic": "the scan area", "box": "a box of each picture"}
-    name = get_augmentation_name()
-    if name is not None:
-        augmentation = AUGMENTATION_TITLES[name].lower()
-    else:
-        preset = PRESETS[config.preset]
-        is_own = config.augmentation != preset.config.augmentation
-        augmentation = "your own settings" if is_own else f"as {preset.title} has it"
-    return (
-        f"Trained on: {region[config.data.region]}. Augmentation: {augmentation}. Both are chosen "
-        "on the data page."
-    )
 
 
 def find_draft() -> tuple[RunConfig, str]:
@@ -167,18 +130,6 @@ def get_folder() -> str:
     if has_own_folder():
         return str(st.session_state.get("folder") or "").strip(" \"'")
     return str(workspace.get_demo_data_dir().absolute())
-
-
-def show_preset_choice(label: str) -> None:
-    """A select box of the presets; choosing one sets every setting to its value."""
-    st.session_state["preset choice"] = get_preset_name()
-    st.selectbox(
-        label,
-        list(PRESETS),
-        format_func=lambda name: PRESETS[name].title,
-        key="preset choice",
-        on_change=lambda: choose_preset(st.session_state["preset choice"]),
-    )
 
 
 def use_settings(config: RunConfig, where: str = "below") -> None:
@@ -247,146 +198,7 @@ def find_missing_images() -> str:
     return missing if chosen == get_folder() else ""
 
 
-def show_settings(section_name: str, only: tuple[str, ...] | None = None) -> None:
-    """A widget for every setting of a section, or for some of them."""
-    grid = st.grid(3, min_column_width=180)
-    for item in fields(getattr(RunConfig(), section_name)):
-        if only is None or item.name in only:
-            with grid, st.container():  # what is wrong with a value stands below it
-                show_setting(section_name, item.name)
-
-
-def show_setting(section_name: str, name: str) -> None:
-    """A widget for one setting; label, bounds, unit and help come from the config."""
-    section = getattr(get_base(), section_name)
-    item = {item.name: item for item in fields(section)}[name]
-    limits, key = item.metadata, _setting_key(section_name, name)
-    is_part = limits["unit"] == "part"  # shown in percent
-    label = limits["label"] + (f" ({limits['unit']})" if limits["unit"] and not is_part else "")
-    if st.session_state.get(key) is None:  # not chosen yet, or a field was emptied
-        st.session_state[key] = getattr(section, name)
-    options: dict[str, Any] = {
-        "key": key, "help": _explain(limits), "persist_state": "session",
-        "disabled": not _is_used(section_name, name),
-    }  # fmt: skip
-    if item.type == tuple[int, ...]:
-        _show_numbers(section_name, name, label, limits["help"])
-    elif item.type is bool:
-        st.toggle(label, **options, wrap=True)
-    elif limits["choices"]:
-        st.selectbox(label, limits["choices"], format_func=say_choice, **options)
-    elif item.type is str:
-        st.text_input(label, **options)
-    elif item.type is int or (section_name == "training" and not is_part):
-        # Without bounds: the browser would keep what is beyond them to itself.
-        step = 1 if item.type is int else getattr(section, name) / 2 or 0.01
-        form = "%d" if item.type is int else "%.4g"
-        value = st.number_input(label, value=None, step=step, format=form, **options)
-        if value is not None and not limits["low"] <= value <= limits["high"]:
-            st.caption(f":red[{_say_bounds(limits)}]")
-    elif item.type is float:
-        span = limits["high"] - limits["low"]
-        step = _find_step(100 * span) / 100 if is_part else _find_step(span)
-        form = "percent" if is_part else "%.4g"
-        st.slider(label, limits["low"], limits["high"], step=step, format=form, **options)
-
-
-def _explain(limits: Mapping[str, Any]) -> str:
-    """The help text of a setting, and its bounds."""
-    return f"{limits['help']} {_say_bounds(limits)}".strip()
-
-
-def _say_bounds(limits: Mapping[str, Any]) -> str:
-    bounds = limits["low"], limits["high"]
-    if None in bounds:
-        return ""
-    form = "{:.0%}" if limits["unit"] == "part" else "{:,.10g}"
-    low, high = map(form.format, bounds)
-    return f"From {low} to {high}."
-
-
-def _is_used(section_name: str, name: str) -> bool:
-    """Whether a setting plays a part beside the others; grey otherwise."""
-    section, key, used_by = _USED_BY.get(f"{section_name}.{name}", ("", "", ()))
-    if not key:
-        return True
-    usual = getattr(getattr(get_base(), section), key)
-    return st.session_state.get(_setting_key(section, key), usual) in used_by
-
-
-def _show_numbers(section_name: str, name: str, label: str, help_text: str) -> None:
-    """A text field for several whole numbers; the setting itself is kept as numbers."""
-    key = _setting_key(section_name, name)
-    text_key, problem_key = f"text of {key}", f"problem of {key}"
-
-    def take() -> None:
-        try:
-            value = parse_value(st.session_state[text_key], tuple[int, ...], label)
-            if name == "milestones":
-                value = tuple(sorted(set(value)))
-            replace(getattr(find_draft()[0], section_name), **{name: value})  # refuses what is not
-            st.session_state[key] = value
-        except ConfigError as error:
-            st.session_state[problem_key] = str(error)
-
-    st.session_state[text_key] = ", ".join(map(str, st.session_state[key]))
-    st.text_input(label, key=text_key, help=help_text, on_change=take)
-    problem = st.session_state.pop(problem_key, None)
-    if problem:
-        st.caption(f":red[{escape(name_settings(problem))}. The field stands as it was.]")
-
-
-def _find_step(span: float) -> float:
-    """A step that gives at most a hundred or two places."""
-    return next(step for step, least in ((1.0, 19.0), (0.5, 10.0), (0.1, 0.0)) if span > least)
-
-
-def list_changes(config: RunConfig, base: RunConfig | None = None) -> list[str]:
-    """What differs from the preset, in words such as "Rotation 30 °".
-
-    Args:
-        config: To be compared.
-        base: The preset as it was fitted; where that is not known, what can be fitted is left out.
-    """
-    preset = PRESETS.get(config.preset, PRESETS["thesis"])
-    left_out = FITTED if base is None and preset.is_fitted else ()
-    base, changes = base or preset.config, []
-    for section_name in ("augmentation", "model", "training"):
-        section = getattr(config, section_name)
-        for item in fields(section):
-            value = getattr(section, item.name)
-            if (section_name, item.name) in left_out:
-                continue
-            if value != getattr(getattr(base, section_name), item.name):
-                changes.append(
-                    f"{item.metadata['label']} {say_value(value, item.metadata['unit'])}"
-                )
-    return changes
-
-
-def say_choice(value: Any) -> str:  # noqa: ANN401 - any plain type
-    """A choice of a setting by its usual name, such as "AdamW"."""
-    return _CHOICES.get(value, str(value))
-
-
-def say_value(value: Any, unit: str) -> str:  # noqa: ANN401 - any plain type
-    """A setting's value in words, such as "30 °" or "20 %"."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, str):
-        return say_choice(value)
-    if isinstance(value, tuple):
-        return f"{', '.join(map(str, value))} {unit}".strip() if value else "none"
-    if unit == "part":
-        return f"{value * 100:g} %"
-    return f"{value:g} {unit}".strip() if isinstance(value, float) else f"{value} {unit}".strip()
-
-
 def _get_changes(section_name: str, section: Section) -> dict[str, Any]:
-    keys = {item.name: _setting_key(section_name, item.name) for item in fields(section)}
+    keys = {item.name: get_key(section_name, item.name) for item in fields(section)}
     values = {name: st.session_state.get(key) for name, key in keys.items()}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _setting_key(section_name: str, name: str) -> str:
-    return f"setting {section_name}.{name}"

@@ -7,7 +7,7 @@ import streamlit as st
 
 from polyp_core import workspace
 from polyp_core.access import is_demo
-from polyp_core.audit import Audit, Finding, count_images, propose_split, say_limit
+from polyp_core.audit import Audit, Finding, Proposal, count_images, propose_split, say_limit
 from polyp_core.config import DataConfig
 from polyp_core.dataset import Index
 from polyp_core.errors import PolypError
@@ -66,9 +66,12 @@ def show_counts(index: Index) -> None:
     st.plotly_chart(
         figure, config=charts.PLAIN, alt="Images by class in training and validation", key="counts"
     )
+    num_others = index.num_other_files
+    if index.folder == workspace.get_demo_data_dir().absolute():
+        num_others -= (index.folder / "README.txt").is_file()  # which was written with the images
     left_out = [
-        f"{say_number(index.num_other_files, 'file')} that {_is_or_are(index.num_other_files)} no "
-        "image" if index.num_other_files else "",
+        f"{say_number(num_others, 'file')} that {_is_or_are(num_others)} no image"
+        if num_others else "",
         say_number(index.num_hidden_files, "hidden file") if index.num_hidden_files else "",
     ]  # fmt: skip
     if any(left_out):
@@ -83,10 +86,8 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
     """A split without leaks beside the present one, and the button that applies it."""
     if "problem" in st.session_state:
         show_problem(st.session_state.pop("problem"))
-    if (
-        index.manifest is not None
-        and index.manifest.parent.resolve() == _get_splits_dir().resolve()
-    ):
+    manifest = index.manifest
+    if manifest is not None and manifest.parent.resolve() == _get_splits_dir().resolve():
         _show_applied()
         return
     if not _BROKEN_SPLIT & {finding.kind for finding in audit.findings}:
@@ -98,10 +99,8 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
         except PolypError as error:
             st.caption(escape(str(error)))
             return
-        before, after = st.columns(2, gap="medium")
-        for column, name, shown in (
-            (before, "Now", index),
-            (after, "Clean", proposal.index),
+        for column, name, shown in zip(
+            st.columns(2, gap="medium"), ("Now", "Clean"), (index, proposal.index), strict=True
         ):
             with column:
                 st.caption(name)
@@ -111,18 +110,10 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
                 st.plotly_chart(
                     figure, config=charts.PLAIN, key=f"split {name}", alt=f"Images by class, {name}"
                 )
-        left_out = len(proposal.left_out)
-        before = index.images.set_index(["path", "frame"])["split"]
-        after = proposal.index.images.set_index(["path", "frame"])["split"]
-        num_moved = int((after != before.loc[after.index]).sum())
-        anew = "The test images are drawn anew. " if proposal.is_test_new else ""
-        leaving = f"{anew}{say_number(num_moved, 'image changes', 'images change')} sides. "
-        if left_out:
-            leaving += f"{say_number(left_out, 'copy is', 'copies are')} left out. "
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(
-                f"{leaving}It is written as a CSV manifest in the workspace; your files are not "
-                "touched."
+                f"{_say_changes(index, proposal)}It is written as a CSV manifest in the workspace; "
+                "your files are not touched."
             )
             st.button(
                 "Use the clean split",
@@ -133,6 +124,18 @@ def show_clean_split(index: Index, audit: Audit, config: DataConfig) -> None:
                 disabled=is_demo(),
                 help="Off on this shared demo." if is_demo() else None,
             )
+
+
+def _say_changes(index: Index, proposal: Proposal) -> str:
+    """What a proposed split would change in the present one."""
+    before = index.images.set_index(["path", "frame"])["split"]
+    after = proposal.index.images.set_index(["path", "frame"])["split"]
+    num_moved = int((after != before.loc[after.index]).sum())
+    said = "The test images are drawn anew. " if proposal.is_test_new else ""
+    said += f"{say_number(num_moved, 'image changes', 'images change')} sides. "
+    if len(proposal.left_out):
+        said += f"{say_number(len(proposal.left_out), 'copy is', 'copies are')} left out. "
+    return said
 
 
 def _apply(index: Index, folder: str) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from polyp_core import queueing, words, workspace
+from polyp_core import words
 from polyp_core.access import is_demo
-from polyp_core.decision import read_worth
+from polyp_core.decision import read_decision, read_worth
 from polyp_core.errors import PolypError
 from polyp_core.runs import Run
 from ui.pictures import is_dark
-from ui.readers import name_run
+from ui.readers import list_active_runs, name_run
 from ui.sign_in import ask_to_sign_in, show_signed_in
 from ui.words import escape, name_settings
 
@@ -26,16 +26,17 @@ PAGES = (
     ("pages/predict.py", "Predict", ":material/center_focus_strong:"),
 )
 NOTICE = "For research and teaching, not for diagnosis."
+_LOOK_EVERY_S = 1.0  # as the cards and the train page do
 _PRIVACY = ":material/lock: Nothing leaves this computer. Models and results stay in its folders."
 _DEMO_PRIVACY = (
     ":material/lock: What you upload goes to the computer that runs this demo, stays in its memory "
-    "and is gone when you close the page. Upload no patient's data."
+    "and is gone when you close the page. Upload only images without names that may be shared."
 )
 _DEMO_BANNER = (
     "**A shared demo** of a program with which you train and test a classifier of ultrasound "
-    "images. Look at everything, and try your own images on the predict page. Training "
-    "and saving are off, and nothing you do here is kept. On your own computer it does everything: "
-    "the project's README says how to start it."
+    "images. Look at everything, and try images of your own, without names and such as may be "
+    "shared, on the predict page. Training and saving are off, and nothing you do here is kept. On "
+    "your own computer it does everything: the project's README says how to start it."
 )
 # Streamlit writes white on a primary button. On the dark theme's accent, which must be bright
 # enough for text on the dark ground, that is 2.9 to 1; the ground's own colour is 6.3 to 1.
@@ -63,7 +64,8 @@ def begin_page(title: str) -> None:
             st.page_link(path, label=name, icon=page_icon, width="stretch")
         st.space("small")
         if title != "Train":  # which shows it anyway
-            _show_running_run()
+            run_every = _LOOK_EVERY_S if list_active_runs() else None
+            st.fragment(_show_running_run, run_every=run_every)()
         st.caption(_DEMO_PRIVACY if is_demo() else _PRIVACY)
         show_signed_in()
     if is_demo():
@@ -114,7 +116,7 @@ def show_credentials(run: Run) -> None:
         level, unit = words.get_main_level(metrics)
         st.caption(
             f":material/verified: Validation: {words.say_worth(level, unit)}. "
-            f"{words.say_doubt(level)}"
+            f"{words.say_doubt(level, read_decision(run).goal.purpose)}"
         )
 
 
@@ -128,7 +130,7 @@ def _draw_icon() -> Image.Image:
 
 
 def _show_running_run() -> None:
-    for run, status in queueing.list_active_runs(workspace.get_queue_dir())[:1]:
+    for run, status in list_active_runs()[:1]:
         does = "is at work" if status["state"] == "running" else "waits"
         st.info(
             f"**{escape(name_run(run))}** {does}. {escape(str(status['message']))}",

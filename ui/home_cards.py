@@ -6,11 +6,12 @@ import streamlit as st
 from polyp_core import jobs, words, workspace
 from polyp_core.access import check_file, is_demo
 from polyp_core.dataset import Index
-from polyp_core.decision import read_worth
-from polyp_core.errors import AccessError, ImageError
+from polyp_core.decision import read_decision, read_worth
+from polyp_core.errors import AccessError, ImageError, PolypError
 from polyp_core.prediction import Classifier, Prediction, draw_overlay
 from polyp_core.runs import FINAL_STATES, Run
 from ui import charts
+from ui.cost import say_cost
 from ui.draft import get_data_config, has_own_folder
 from ui.frame import errors, show_problem
 from ui.home_visit import (
@@ -27,6 +28,7 @@ from ui.home_visit import (
 from ui.pictures import is_dark, show_image
 from ui.readers import (
     find_active_run,
+    find_time,
     load_audit,
     name_run,
     open_classifier,
@@ -36,6 +38,7 @@ from ui.words import escape
 
 _CHECKED, _STARTED, _ASKED = "home checked", "home started", "home asked"
 _LOOK_EVERY_S = 1.0
+_NUM_ASKED = 50  # of the newest runs, on what they were trained
 
 
 def is_first_visit() -> bool:
@@ -126,11 +129,19 @@ def _is_checked(index: Index | None) -> bool:
         return False
     if st.session_state.get(_CHECKED) == str(index.folder):
         return True
-    newest = workspace.list_finished_runs(workspace.get_runs_dir())[0]
-    runs = [run for run in (find_active_run(), newest) if run is not None]
-    return not has_own_folder() and any(
-        run != workspace.DEMO_RUN and knows_demo_images(run) for run in runs
-    )
+    *runs, _ = workspace.list_finished_runs(workspace.get_runs_dir())
+    active, folder = find_active_run(), get_data_config().folder
+    runs = [active, *runs[:_NUM_ASKED]] if active is not None else runs[:_NUM_ASKED]
+    return any(_read_folder(run, find_time(run.path("config.json"))) == folder for run in runs)
+
+
+@st.cache_data(max_entries=200, show_spinner=False, hash_funcs={Run: str})
+def _read_folder(run: Run, changed_at_ns: int) -> str:
+    """Where the images of a run lie; "" where its settings cannot be read."""
+    try:
+        return run.read_config().data.folder
+    except PolypError:
+        return ""
 
 
 def _note_checked(folder: str) -> None:
@@ -150,8 +161,8 @@ def _show_best(best: Run, index: Index | None) -> None:
             st.write("It was not tested")
         else:
             level, unit = words.get_main_level(metrics)
-            said = say_training(best, words.say_worth(level, unit), words.say_doubt(level))
-            st.markdown(said)
+            doubt = words.say_doubt(level, read_decision(best).goal.purpose)
+            st.markdown(say_training(best, words.say_worth(level, unit), doubt))
     elif is_demo():
         st.write("How the demo model learned")
     else:
@@ -177,16 +188,17 @@ def _show_progress(run: Run) -> None:
         if remaining_s:
             text += f" · {words.say_duration(remaining_s)} left"
         st.progress(min(share, 1.0), text=escape(text))
-        _show_curve(run)
+        _show_curve(run, run.read_config().training.epochs)
 
 
-def _show_curve(run: Run) -> None:
+def _show_curve(run: Run, num_epochs: int = 0) -> None:
+    """The curve of a run; one at work will have so many epochs."""
     history = run.read_history()
     alt = "Validation accuracy by epoch"
     if len(history):
         first, last = (history["val_accuracy"].iloc[place] for place in (0, -1))
         alt += f": from {words.round_percent(first)} % to {words.round_percent(last)} %"
-    figure = charts.draw_small_curve(history, is_dark=is_dark())
+    figure = charts.draw_small_curve(history, max(num_epochs, len(history)), is_dark=is_dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt=alt)
 
 
@@ -210,9 +222,9 @@ def _offer_training(index: Index) -> None:
             jobs.wait_for_worker(run)
         st.session_state[_STARTED] = st.session_state["run"] = run.name
         st.rerun()
-    usual = get_usual(index)
+    usual, num_images = get_usual(index), len(index.select("train"))
     st.caption(
-        f"{len(index.select('train'))} images, about a minute on two cores: "
+        f"{num_images} images{say_cost(config, num_images)}: "
         f"{config.training.epochs} epochs at {config.model.image_size_px} px instead of the "
         f"preset's {usual.training.epochs} at {usual.model.image_size_px} px"
     )

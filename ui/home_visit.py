@@ -9,13 +9,14 @@ from polyp_core.answers.wording import word_answer
 from polyp_core.audit import Audit
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.origins import read_origin
+from polyp_core.errors import PolypError
 from polyp_core.phantom import CLASS_NAMES, draw_parameters, is_calcified, render_phantom
 from polyp_core.prediction import Classifier, Prediction
 from polyp_core.recipe import find_facts, fit_preset
 from polyp_core.runs import Run
 from ui.draft import get_data_config
 from ui.pictures import encode_png
+from ui.readers import is_synthetic
 from ui.words import escape
 
 _SHOWN = ":green[:material/check_circle:]"
@@ -23,10 +24,10 @@ _DOUBTED = ":orange[:material/warning:]"
 # Less than the preset has, so that it takes about a minute: 66 to 71 s on two quiet cores, and 13
 # of the 15 patients right. All three clicks took 82 s, drawing the demo images included.
 FIRST_EPOCHS, FIRST_SIDE_PX = 30, 96
-# The demo images and those of the demo model are of patients 1 to 200; these are of others. The
-# first of them is calcified, so that there is something to see.
-_FIRST_NEW_PATIENT = 1002
-EXAMPLE = -4  # the number of one that is shown before any is asked about; calcified as well
+# A demo set has 10,000 patients at most; these are the first two calcified ones beyond, so that
+# there is something to see.
+_FIRST_NEW_PATIENT = 10_003
+EXAMPLE = -1  # the number of one that is shown before any is asked about
 _SEED = 0
 
 
@@ -79,7 +80,10 @@ def draw_new_image(number: int) -> NewImage:
 
 def knows_demo_images(run: Run) -> bool:
     """Whether a run has learned from images such as the demo set's, so that a new one is fair."""
-    return set(run.read_class_names()) == set(CLASS_NAMES) and read_origin(run).is_synthetic
+    try:
+        return set(run.read_class_names()) == set(CLASS_NAMES) and is_synthetic(run)
+    except PolypError:  # damaged
+        return False
 
 
 def say_split(index: Index) -> str:

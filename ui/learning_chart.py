@@ -1,6 +1,7 @@
 """What more images would give: a study's learning curve."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -63,13 +64,7 @@ def draw_learning_curve(learning: Learning, outlook: Outlook, *, is_dark: bool) 
         mode="lines+markers",
         line={"color": accent, "width": 3},
         marker={"size": 9},
-        error_y={
-            "type": "data",
-            "array": curve[f"{name}_high"] - curve[name],
-            "arrayminus": curve[name] - curve[f"{name}_low"],
-            "width": 5,
-            "thickness": 1.5,
-        },
+        error_y=_make_bars(curve[f"{name}_low"], curve[name], curve[f"{name}_high"]),
         customdata=curve[[f"{name}_low", f"{name}_high", "n", "unit"]],
         hovertemplate=f"%{{x:.0f}} images: %{{y:{form}}} (%{{customdata[0]:{form}}} to "
         f"%{{customdata[1]:{form}}}), n = %{{customdata[2]}} %{{customdata[3]}}<extra></extra>",
@@ -121,16 +116,16 @@ def _draw_outlook(
         y=[outlook.value],
         mode="markers",
         marker={"color": colour, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
-        error_y={
-            "type": "data",
-            "array": [outlook.high - outlook.value],
-            "arrayminus": [outlook.value - outlook.low],
-            "width": 5,
-            "thickness": 1.5,
-        },
+        error_y=_make_bars(*map(np.array, ([outlook.low], [outlook.value], [outlook.high]))),
         hovertemplate=f"%{{x:.0f}} images: %{{y:{form}}} expected ({outlook.low:{form}} to "
         f"{outlook.high:{form}})<extra></extra>",
     )
+
+
+def _make_bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> dict[str, Any]:
+    """Of the intervals."""
+    return {"type": "data", "array": high - value, "arrayminus": value - low, "width": 5,
+            "thickness": 1.5}  # fmt: skip
 
 
 def _explain(learning: Learning) -> str:

@@ -1,5 +1,6 @@
 """Pictures as they are, and the colours that are the same everywhere."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -7,7 +8,11 @@ import cv2
 import numpy as np
 import streamlit as st
 
+from polyp_core.phantom import draw_parameters, render_phantom
+from polyp_core.prediction import Prediction
 from ui.words import escape
+
+_MIN_EVIDENCE = 0.05  # of full colour; less cannot be seen
 
 
 def is_dark() -> bool:
@@ -18,6 +23,17 @@ def is_dark() -> bool:
 def get_class_colours() -> tuple[str, str]:
     """The colours of the negative and the positive class, everywhere the same."""
     return ("#56B4E9" if is_dark() else "#0072B2"), "#E69F00"
+
+
+def has_evidence(prediction: Prediction, *, positive: bool) -> bool:
+    """Whether any of what speaks for the positive class, or against it, can be seen."""
+    return bool((prediction.saliency if positive else -prediction.saliency).max() >= _MIN_EVIDENCE)
+
+
+def draw_demo_image(name: str) -> bytes:
+    """A PNG of an image of the demo set, by the numbers in its name."""
+    patient, image = map(int, re.findall(r"\d+", name))
+    return encode_png(render_phantom(draw_parameters(0, patient, image))[..., np.newaxis])
 
 
 def show_image(

@@ -10,12 +10,11 @@ from polyp_core.answers import say_familiarity, say_level, say_probability
 from polyp_core.prediction import Classifier, Prediction, draw_overlay
 from ui import charts
 from ui.frame import show_problem
-from ui.pictures import get_class_colours, is_dark, show_image
+from ui.pictures import get_class_colours, has_evidence, is_dark, show_image
 from ui.predict_answers import Answer, say_unlike
 from ui.region import outline
 from ui.words import escape
 
-_MIN_EVIDENCE = 0.05  # of full colour; less cannot be seen
 _DIRECTIONS = ("answer", "positive", "negative")
 Show = Callable[[], None]
 
@@ -133,9 +132,8 @@ def show_overlay(name: str, prediction: Prediction, classifier: Classifier, look
     asked = classifier.class_names[int(is_positive)]
     overlay = draw_overlay(prediction, look.opacity, positive=is_positive)
     show_image(overlay, f"The image {name} with the evidence for {asked} in colour")
-    sign = 1 if is_positive else -1
-    has_evidence = (sign * prediction.saliency).max() >= _MIN_EVIDENCE
-    subject = "Bright: speaks" if has_evidence else "Nothing here speaks"
+    is_seen = has_evidence(prediction, positive=is_positive)
+    subject = "Bright: speaks" if is_seen else "Nothing here speaks"
     st.caption(
         f"{subject} {'for' if is_positive else 'against'} {escape(classifier.class_names[1])}"
     )

@@ -1,6 +1,9 @@
 """What a visitor drops, picks or photographs becomes a list of images, in memory alone."""
 
+import hashlib
 import io
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import streamlit as st
@@ -8,7 +11,10 @@ from starlette.formparsers import MultiPartParser
 from streamlit.typing import UploadedFile
 
 from polyp_core.access import is_demo
-from polyp_core.intake import DEFAULT_LIMITS, Intake, Limits, take_files
+from polyp_core.archives import is_left_out
+from polyp_core.images import SUFFIXES
+from polyp_core.intake import DEFAULT_LIMITS, Intake, Item, Limits, find_format, take_files
+from polyp_core.intake.formats import HEAD_BYTES
 from ui.predict_paste import listen_for_paste
 from ui.predict_samples import draw_samples, forget_samples, tries_samples
 from ui.words import escape
@@ -115,9 +121,22 @@ def _take(files: Files, group_pattern: str) -> Intake:
             place.progress(done / total, text=f"Looking through file {done} of {total} …")
 
     limits = _DEMO_LIMITS if is_demo() else DEFAULT_LIMITS
-    taken = take_files(files, group_pattern=group_pattern, limits=limits, on_progress=show)
+    strangers = [_find_stranger(name, file) for name, file in files]
+    images = [file for file, found in zip(files, strangers, strict=True) if found is None]
+    taken = take_files(images, group_pattern=group_pattern, limits=limits, on_progress=show)
     place.empty()
-    return taken
+    return replace(taken, items=(*taken.items, *filter(None, strangers)))
+
+
+def _find_stranger(name: str, file: BinaryIO) -> Item | None:
+    """A file that is an image by its name alone, to be counted among those that nobody can read."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    is_promised = PurePosixPath(name).suffix.lower() in SUFFIXES and not is_left_out(name)
+    if not is_promised or find_format(head):
+        return None
+    sha256 = hashlib.sha256(head).hexdigest()
+    return Item(name=name, data=head, frame=0, num_frames=1, patient="", sha256=sha256)
 
 
 def _identify(name: str, file: BinaryIO) -> tuple[str, str]:
@@ -142,7 +161,8 @@ def _say_privacy() -> str:
     if is_demo():
         return (
             ":material/lock: This is a shared demo: your images stay in the server's memory for "
-            "this visit, are not written to disk, and are gone when you leave this page."
+            "this visit, are not written to disk, and are gone when you leave this page. Upload "
+            "only images without names that may be shared."
         )
     return (
         ":material/lock: Nothing is written to disk or leaves this computer; all is gone when you "

@@ -11,7 +11,7 @@ from polyp_core.errors import ModelError
 from polyp_core.runs import Run
 from ui import address
 from ui.frame import show_credentials, show_problem
-from ui.readers import name_run, open_classifier
+from ui.readers import is_synthetic, name_run, open_classifier
 from ui.words import escape
 
 MODEL, _OTHER, _COMPARES = "model", "predict other model", "predict compares"
@@ -70,7 +70,7 @@ def _show_worth(run: Run, *, is_named: bool) -> None:
     if run == workspace.DEMO_RUN:
         st.caption(":material/science: Trained on synthetic images only, to show how this works.")
     elif training := _say_training(str(run.directory), str(run.read_serving().get("sha256"))):
-        st.caption(f":material/school: {training}")
+        st.caption(f":material/school: {training}{' All are synthetic.' * is_synthetic(run)}")
     show_credentials(run)
     with suppress(ModelError):  # of which the page says more below
         if open_classifier(run).familiarity is None:

@@ -5,6 +5,7 @@ from functools import partial
 
 import streamlit as st
 
+from polyp_core.answers import say_known
 from polyp_core.runs import Run
 from ui.frame import errors
 from ui.predict_answers import Answer, enlarge, open_both, was_trained_on
@@ -58,11 +59,11 @@ def _show(answers: Sequence[Answer], run: Run, other: Run | None, visit: str) ->
                 show_pair(whole, (classifier, second), names, look, offer)
             else:
                 show_card(whole, classifier, look, offer, is_alone=is_alone)
-            if any(was_trained_on(each, answer.item) for each in (run, other) if each):
-                st.caption(
-                    ":material/school: The model was trained on this very image, so its answer "
-                    "says nothing of how good it is on others."
-                )
+            asked = ((run, answer.prediction), (other, answer.other))
+            known = [p for each, p in asked if each and p and was_trained_on(each, answer.item)]
+            if known:
+                one = next((p for p in known if p.is_refused), known[0])
+                st.caption(f":material/school: {say_known(one)}")
 
 
 def _is_void(answer: Answer) -> bool:

@@ -5,9 +5,8 @@ import numpy as np
 import streamlit as st
 
 from polyp_core.images import decode_image
-from polyp_core.phantom import draw_parameters, render_phantom
 from polyp_core.workspace import DEMO_RUN
-from ui.pictures import encode_png, shrink
+from ui.pictures import draw_demo_image, encode_png, shrink
 from ui.predict_models import MODEL
 
 STRANGER = "landscape.png"
@@ -37,7 +36,7 @@ def draw_samples() -> list[tuple[str, bytes]]:
     by_class = [rows[rows["label"] == label]["path"].head(_NUM_EACH) for label in (1, 0)]
     paths = [path for pair in zip(*by_class, strict=True) for path in pair]
     names = [path.rsplit("/", 1)[-1] for path in paths]
-    samples = [(name, _draw_phantom(name)) for name in names]
+    samples = [(name, draw_demo_image(name)) for name in names]
     return [*samples, (STRANGER, encode_png(draw_landscape()))]
 
 
@@ -94,9 +93,3 @@ def _try() -> None:
     if MODEL in st.session_state:
         st.session_state[_BEFORE] = st.session_state[MODEL]
     st.session_state[_TRIES], st.session_state[MODEL] = True, DEMO_RUN
-
-
-def _draw_phantom(name: str) -> bytes:
-    """An image of the demo set, by the numbers in its name."""
-    patient, image = map(int, name.removesuffix(".png").removeprefix("patient-").split("_"))
-    return encode_png(render_phantom(draw_parameters(0, patient, image))[..., np.newaxis])

@@ -31,7 +31,7 @@ def choose_answers(
         visit: Changes with the images, so that nothing that was picked among others stays.
     """
     chosen = _choose_group(answers, classifier)
-    table = tabulate_shown(chosen, classifier, names)
+    table = tabulate_shown(chosen, names)
     event = st.dataframe(
         table, hide_index=True, row_height=_ROW_PX, on_select="rerun", selection_mode="multi-row",
         height=_ROW_PX * min(len(table), _NUM_ROWS) + 38, alt="The answers to all images",
@@ -54,9 +54,7 @@ def turn_pages(chosen: Sequence[Answer], visit: str) -> list[Answer]:
     return list(chosen[(page - 1) * PER_PAGE : page * PER_PAGE])
 
 
-def tabulate_shown(
-    answers: Sequence[Answer], classifier: Classifier, names: tuple[str, str] | None = None
-) -> pd.DataFrame:
+def tabulate_shown(answers: Sequence[Answer], names: tuple[str, str] | None = None) -> pd.DataFrame:
     """One row an image, as the page shows it; a column that says nothing is left out."""
     rows = [_make_row(answer) for answer in answers]
     table = pd.DataFrame(rows, columns=list(_COLUMNS))

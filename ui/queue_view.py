@@ -8,15 +8,10 @@ from polyp_core import jobs, queueing, workspace
 from polyp_core.access import is_demo
 from polyp_core.runs import Run
 from ui.frame import errors
-from ui.readers import name_run
+from ui.readers import list_active_runs, name_run
 from ui.words import escape
 
 _LOOK_EVERY_S = 2.0
-
-
-def list_active_runs() -> list[tuple[Run, dict[str, Any]]]:
-    """The runs that train, then those that wait, whoever started them, each with its status."""
-    return queueing.list_active_runs(workspace.get_queue_dir())
 
 
 def is_listed(run: Run) -> bool:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from polyp_core import workspace
+from polyp_core import queueing, workspace
 from polyp_core.answers.pictures import shrink_prediction
 from polyp_core.audit import Audit, audit_index
 from polyp_core.config import DataConfig, RunConfig
@@ -21,8 +21,8 @@ from polyp_core.decision import read_decision
 from polyp_core.errors import BusyError, ImageError
 from polyp_core.images import Picture, crop_picture, decode_picture, fit_image
 from polyp_core.intake import Item
+from polyp_core.origins import read_origin
 from polyp_core.prediction import Classifier, Prediction, load_classifier
-from polyp_core.queueing import list_active_runs
 from polyp_core.runs import Run
 from polyp_core.safe_decoding import decode_safely
 from polyp_core.words import make_visible
@@ -238,9 +238,24 @@ def find_time(path: Path) -> int:
         return 0
 
 
+def list_active_runs() -> list[tuple[Run, dict[str, Any]]]:
+    """The runs that train, then those that wait, whoever started them, each with its status."""
+    return queueing.list_active_runs(workspace.get_queue_dir())
+
+
 def find_active_run() -> Run | None:
     """The run that trains now, whoever started it, or else the next in the queue."""
-    return next((run for run, _ in list_active_runs(workspace.get_queue_dir())), None)
+    return next((run for run, _ in list_active_runs()), None)
+
+
+def is_synthetic(run: Run) -> bool:
+    """Whether the images that a run was trained on were drawn by this program."""
+    return _is_synthetic(str(run.directory), find_time(run.path("serving.json")))
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _is_synthetic(directory: str, changed_at_ns: int) -> bool:  # for which the index is read
+    return read_origin(Run(Path(directory))).is_synthetic
 
 
 def name_run(run: Run) -> str:

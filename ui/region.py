@@ -7,6 +7,7 @@ from polyp_core.config import DataConfig
 from polyp_core.dataset import Index
 from polyp_core.images import find_box
 from ui import charts
+from ui.draft import put_setting
 from ui.frame import errors
 from ui.pictures import is_dark, show_row, shrink
 from ui.readers import read_row
@@ -53,8 +54,8 @@ def _choose(index: Index, config: DataConfig) -> None:
     if st.button(
         "In use" if is_accepted else "Use this region", type="primary", disabled=is_accepted
     ):
-        st.session_state["setting data.region"] = draft.region
-        st.session_state["setting data.region_box"] = draft.region_box
+        put_setting("data", "region", draft.region)
+        put_setting("data", "region_box", draft.region_box)
         st.rerun()
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from polyp_core import words
 from polyp_core.errors import RunError
-from polyp_core.evaluation_jobs import EVALUATIONS, get_home, list_evaluations
+from polyp_core.evaluation_jobs import EVALUATIONS, get_home
 from polyp_core.runs import Run
 from polyp_core.study import Study
 from ui.readers import find_time
@@ -108,34 +108,19 @@ def identify(table: pd.DataFrame) -> pd.Series:
 
 
 def _list_kinds(source: Run | Study) -> list[str]:
-    """As `list_kinds`, which reads a table of every image; asked again when something changed."""
-    files, own = _find_files(source)
-    evaluations = list_evaluations(own)
-    ready = tuple(one.name for one in evaluations if find_time(one.path("predictions.csv")))
-    return _list_known_kinds(source, find_time(files.path("predictions.csv")), ready)
-
-
-def _read_images(source: Run | Study, kind: str) -> frozenset[str]:
-    """What the images of some predictions are known by again."""
-    files, own = _find_files(source)
-    if kind not in KIND_NAMES:
-        files = Run(get_home(own) / EVALUATIONS / kind)
-    return _read_known_images(source, kind, find_time(files.path("predictions.csv")))
-
-
-def _find_files(source: Run | Study) -> tuple[Run, Run]:
-    """Where the predictions lie, and the run that evaluations are of."""
-    return (source.files, source.ensemble) if isinstance(source, Study) else (source, source)
-
-
-@st.cache_resource(max_entries=500, show_spinner=False, hash_funcs={Run: str, Study: str})
-def _list_known_kinds(
-    source: Run | Study, changed_ns: int, evaluations: tuple[str, ...]
-) -> list[str]:
+    """As `list_kinds`; none where the predictions cannot be read."""
     try:
         return list_kinds(source)
     except RunError:
         return []
+
+
+def _read_images(source: Run | Study, kind: str) -> frozenset[str]:
+    """What the images of some predictions are known by again."""
+    files = source.files if isinstance(source, Study) else source
+    if isinstance(source, Run) and kind not in KIND_NAMES:
+        files = Run(get_home(source) / EVALUATIONS / kind)
+    return _read_known_images(source, kind, find_time(files.path("predictions.csv")))
 
 
 @st.cache_resource(max_entries=500, show_spinner=False, hash_funcs={Run: str, Study: str})

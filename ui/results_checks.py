@@ -32,6 +32,7 @@ from ui.downloads import show_figure
 from ui.frame import errors, say_off, show_problem
 from ui.pictures import is_dark
 from ui.results_external import show_progress
+from ui.results_picture import STAYED, is_elsewhere
 from ui.results_source import Judged
 from ui.words import escape
 
@@ -70,9 +71,11 @@ def show_checks(judged: Judged) -> None:
             show_problem(str(status["message"]))
         else:
             st.info(_WITHOUT[status["state"]], icon=":material/info:")
+        is_away = is_elsewhere(run.read_index().folder)
+        what = STAYED if is_away else "What stands here is thrown away, and found once more."
         if not is_demo() and st.button(
-            "Check anew", icon=":material/refresh:", key="results checks again",
-            help="What stands here is thrown away, and found once more." if found else None,
+            "Check anew", icon=":material/refresh:", key="results checks again", disabled=is_away,
+            help=what if found or is_away else None,
         ):  # fmt: skip
             if status["state"] == "finished":
                 start_checks(run)
@@ -103,7 +106,8 @@ def _show_start(run: Run) -> None:
     if is_demo():
         say_off("Starting the checks")
         return
-    num_images = len(run.read_index().select("validation"))
+    index = run.read_index()
+    num_images, is_away = len(index.select("validation")), is_elsewhere(index.folder)
     if not num_images:
         st.info(
             "This model has no validation images of its own, so there is nothing to check it on. "
@@ -112,15 +116,20 @@ def _show_start(run: Run) -> None:
         )
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Run the checks", icon=":material/troubleshoot:", key="results checks start"):
+        if st.button(
+            "Run the checks", icon=":material/troubleshoot:", key="results checks start",
+            disabled=is_away,
+        ):  # fmt: skip
             with errors():
                 start_checks(run)
                 st.rerun()
         st.caption(
-            f"On {words.say_number(min(num_images, MAX_IMAGES), 'validation image')}, each asked "
-            "about 22 times; some seconds to a few minutes. It goes on when you close this page.",
+            f"{STAYED} Only there can it be checked." if is_away
+            else f"On {words.say_number(min(num_images, MAX_IMAGES), 'validation image')}, each "
+            "asked about 22 times; some seconds to a few minutes. It goes on when you close this "
+            "page.",
             width="content",
-        )
+        )  # fmt: skip
 
 
 def _show_work(files: Run) -> None:
@@ -151,7 +160,10 @@ def _show_found(judged: Judged, found: dict[str, Any]) -> None:
             icon = "check" if verdict == FINE else "info"
             st.markdown(f":material/{icon}: {escape(sentence)}")
     if any(verdict == SIGN for verdict, _ in shortcuts):
-        st.caption("Look at the overlays of the mistakes, and cut the region to the scan.")
+        st.caption(
+            "Look at the overlays of the mistakes; cut the region to the scan if they shine "
+            "beside it."
+        )
     st.markdown("**Does it bear worse images?**")
     _show_robustness(judged, found)
     unit, _ = choose_measure(found)

@@ -1,13 +1,12 @@
 """The figures of the evidence on the page: the row of three, and more of them behind a click."""
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from polyp_core.decision import Band, Decision
 from polyp_core.evidence import Level
 from polyp_core.evidence.curves import risk_coverage
-from polyp_core.metrics import estimate_proportion
+from polyp_core.metrics import estimate_share
 from ui import evidence_charts
 from ui.downloads import show_figure
 from ui.pictures import get_class_colours, is_dark
@@ -102,17 +101,18 @@ def count_cells(level: Level, threshold: float, band: Band | None) -> pd.DataFra
 
     Returns:
         truth (0 or 1), answer (0, 1, or 2 for none, which is there with a band alone), count, and
-        of all of that truth share, low, high (Wilson).
+        of all of that truth share, low, high.
     """
     answers = (level.probabilities >= threshold).astype(int)
     if band is not None:
         answers[band.holds(level.probabilities)] = 2
     rows = []
     for truth in (0, 1):
-        counts = np.bincount(answers[level.labels == truth], minlength=3)
+        those = level.labels == truth
         for answer in (0, 1) if band is None else (0, 2, 1):
-            rate = estimate_proportion(int(counts[answer]), int(counts.sum()))
-            rows.append((truth, answer, int(counts[answer]), rate.value, rate.low, rate.high))
+            is_hit = answers[those] == answer
+            rate = estimate_share(is_hit, level.clusters[those])
+            rows.append((truth, answer, int(is_hit.sum()), rate.value, rate.low, rate.high))
     columns = ["truth", "answer", "count", "share", "low", "high"]
     return pd.DataFrame(rows, columns=columns).astype({"share": float, "low": float, "high": float})
 

@@ -13,15 +13,8 @@ from polyp_core.metrics import pool_patients
 from polyp_core.reviews import MAX_NOTE, Key, Review, change_review, read_reviews
 from ui.frame import show_problem
 from ui.pictures import get_class_colours
-from ui.results_picture import (
-    OPACITY,
-    Neighbour,
-    Row,
-    draw_images,
-    draw_neighbour,
-    find_files,
-    find_neighbours,
-)
+from ui.results_neighbours import Neighbour, draw_neighbour, find_neighbours
+from ui.results_picture import OPACITY, Row, draw_images, find_files
 from ui.results_source import Judged
 from ui.words import escape
 

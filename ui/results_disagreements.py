@@ -11,13 +11,12 @@ from polyp_core.answers import say_probability
 from polyp_core.evidence.pairs import Matched
 from ui.downloads import write_csv
 from ui.results_dialog import name_image, say_class
-from ui.results_picture import Row, Shown, draw_images
+from ui.results_picture import Row, Shown, draw_images, find_aspect
 from ui.results_source import Judged
 from ui.words import escape
 
 PER_STEP = 12
 _WITH, _WHO, _NUM = "results disagrees", "results who is right", "results num disagreements"
-_WIDEST = 16 / 9
 
 
 @st.fragment
@@ -116,7 +115,7 @@ def _show_cards(
     rows = list(found.head(num_shown).itertuples(index=False))
     pictures = draw_images(
         judged, rows, [row.probability >= thresholds[0] for row in rows],
-        aspect=_find_aspect(judged, rows), with_overlay=False,
+        aspect=find_aspect(judged, rows), with_overlay=False,
     )  # fmt: skip
     with st.grid("auto", min_column_width=180, gap="small", key="results disagreements"):
         for row in rows:
@@ -154,13 +153,6 @@ def _show_card(
     st.markdown("  \n".join(lines))
     known = [f"patient {escape(row.group)}"] if row.group and row.group != row.path else []
     st.caption(" · ".join([escape(name), *known]))
-
-
-def _find_aspect(judged: Judged, rows: Sequence[Row]) -> float:
-    """Width over height of all pictures, so that they are of one height."""
-    images = judged.index.images.loc[[row.number for row in rows]]
-    widest = float((images["width_px"] / images["height_px"]).max()) if rows else 1.0
-    return min(_WIDEST, max(1.0, widest))
 
 
 def _shorten(name: str, length: int = 15) -> str:

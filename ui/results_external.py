@@ -12,7 +12,7 @@ from polyp_core import words, workspace
 from polyp_core.access import check_folder, is_demo
 from polyp_core.config import DataConfig
 from polyp_core.dataset import find_group
-from polyp_core.decision import read_worth
+from polyp_core.decision import read_decision, read_worth
 from polyp_core.errors import ConfigError, DatasetError, PolypError, RunError
 from polyp_core.evaluation import find_tested, list_left_out
 from polyp_core.evaluation_jobs import (
@@ -210,9 +210,8 @@ def _show_evaluation(run: Run, files: Run, *, is_shown: bool, is_study: bool) ->
         show_problem(str(status["message"]))
     elif metrics is not None:
         level, unit = words.get_main_level(metrics)
-        st.markdown(
-            f"{words.say_worth(level, unit)}. {words.say_doubt(level, 'look at its images')}"
-        )
+        doubt = words.say_doubt(level, read_decision(run).goal.purpose, "look at its images")
+        st.markdown(f"{words.say_worth(level, unit)}. {doubt}")
         for sentence in list_left_out(metrics):
             st.caption(f":material/info: {sentence}")
     st.caption(_say_origin(files))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -23,33 +22,13 @@ from ui.results_dialog import (
     take_last_place,
 )
 from ui.results_link import MISTAKES, write_mistakes
-from ui.results_picture import (
-    Neighbour,
-    Row,
-    Shown,
-    draw_images,
-    find_files,
-    find_neighbours,
-)
+from ui.results_neighbours import Neighbour, find_neighbours
+from ui.results_picture import Row, Shown, draw_images, find_aspect, find_files
+from ui.results_sorting import GROUPS, SORTS, arrange, find_images, sort_out
 from ui.results_source import Judged
 from ui.words import escape
 
 PER_PAGE = 6
-NUM_UNSURE = 24  # images nearest to the threshold, where no band is in use
-GROUPS = {
-    "false positives": "False positives",
-    "false negatives": "False negatives",
-    "unsure": "Unsure",
-    "right": "Right ones",
-}
-SORTS = {
-    "most": "Most confident first",
-    "least": "Least confident first",
-    "patient": "By patient",
-    "name": "By file name",
-}
-_WIDEST, _NARROWEST = 16 / 9, 1.0  # width over height of a picture on a card
-_CLIP = 1e-7
 _SORT, _FIND = "results sort", "results find"
 _MARKED, _PAGE, _TURN = "results marked only", "results page", "results turn"
 
@@ -86,81 +65,21 @@ def show_gallery(judged: Judged, threshold: float, band: Band | None = None) -> 
         show_large(judged, threshold, chosen, what)
 
 
-def sort_out(
-    table: pd.DataFrame, threshold: float, band: Band | None = None
-) -> dict[str, pd.DataFrame]:
-    """The images of each group; those that are unsure stand in another group as well.
-
-    Args:
-        table: `label` and `probability`.
-        threshold: Positive from this probability on.
-        band: Those within are unsure; without, the `NUM_UNSURE` nearest to the threshold are.
-
-    Returns:
-        Rows by the keys of `GROUPS`.
-    """
-    is_called = table["probability"].to_numpy() >= threshold
-    is_positive = table["label"].to_numpy() == 1
-    if band is None:
-        confidence = measure_confidence(table["probability"].to_numpy(), threshold)
-        unsure = np.sort(np.argsort(confidence, kind="stable")[:NUM_UNSURE])
-    else:
-        unsure = np.flatnonzero(band.holds(table["probability"].to_numpy()))
-    return {
-        "false positives": table[is_called & ~is_positive],
-        "false negatives": table[~is_called & is_positive],
-        "unsure": table.iloc[unsure],
-        "right": table[is_called == is_positive],
-    }
-
-
-def measure_confidence(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """How far probabilities lie from the threshold, in logits, so that both sides compare."""
-    both = np.clip(np.append(probabilities, threshold).astype(float), _CLIP, 1 - _CLIP)
-    logits = np.log(both / (1 - both))
-    return np.asarray(np.abs(logits[:-1] - logits[-1]))
-
-
-def arrange(table: pd.DataFrame, sort: str, threshold: float) -> pd.DataFrame:
-    """Rows in the order of one of `SORTS`; a 9 in a name comes before a 10."""
-    if sort in ("patient", "name"):
-        numbers = {"pat": r"\d+", "repl": lambda found: found[0].zfill(12), "regex": True}
-        table = table.iloc[np.argsort(table["path"].str.replace(**numbers), kind="stable")]
-    if sort == "name":
-        return table
-    confidence = measure_confidence(table["probability"].to_numpy(), threshold)
-    table = table.iloc[np.argsort(confidence if sort == "least" else -confidence, kind="stable")]
-    if sort == "patient":
-        table = table.iloc[np.argsort(table["group"].str.replace(**numbers), kind="stable")]
-    return table
-
-
-def find_images(
-    table: pd.DataFrame, text: str, reviews: Mapping[Key, Review] | None = None
-) -> pd.DataFrame:
-    """Rows whose path or patient holds a text, whatever its case; of the reviewed ones if given."""
-    is_found = np.ones(len(table), bool)
-    if text:
-        for column in ("path", "group"):
-            lower = table[column].str.lower()
-            holds = lower.str.contains(text.lower(), regex=False).to_numpy(bool)
-            is_found = holds if column == "path" else is_found | holds
-    if reviews is not None:
-        keys = zip(table["path"], table["frame"], strict=True)
-        is_found = is_found & np.array([key in reviews for key in keys], bool)
-    return table[is_found]
-
-
 def _choose_group(groups: Mapping[str, pd.DataFrame]) -> str:
     # At first one that has something to show; so too where the browser lost what was chosen.
     if st.session_state.get(MISTAKES) not in GROUPS:
         st.session_state[MISTAKES] = next(name for name in GROUPS if len(groups[name]))
     chosen = st.segmented_control(
         "Images", list(GROUPS), key=MISTAKES, required=True,
-        format_func=lambda name: f"{GROUPS[name]} ({len(groups[name]):,})".replace(",", " "),
+        format_func=lambda name: f"{GROUPS[name]} ({_say_images(len(groups[name]))})",
         on_change=_turn_to_first, persist_state="session",
     )  # fmt: skip
     return str(chosen or next(name for name in GROUPS if len(groups[name])))
+
+
+def _say_images(number: int) -> str:
+    """So called, since the numbers above may be of patients."""
+    return words.say_number(number, "image").replace(",", " ")
 
 
 def _turn_to(page: int) -> None:
@@ -246,7 +165,7 @@ def _show_page(
         _turn_to(page)
     rows = list(chosen.iloc[(page - 1) * PER_PAGE : page * PER_PAGE].itertuples(index=False))
     positives = [row.probability >= threshold for row in rows]
-    shown = draw_images(judged, rows, positives, aspect=_find_aspect(judged, rows))
+    shown = draw_images(judged, rows, positives, aspect=find_aspect(judged, rows))
     problems = {each.model_problem for each in shown.values()} - {""}
     for problem in sorted(problems):
         st.caption(f":material/info: No overlays here. {escape(problem)}")
@@ -272,13 +191,6 @@ def _show_page(
 
 def _take_page(widget: str) -> None:
     st.session_state[_PAGE] = st.session_state[widget]
-
-
-def _find_aspect(judged: Judged, rows: list[Row]) -> float:
-    """Width over height of all pictures of a page, so that they are of one height."""
-    images = judged.index.images.loc[[row.number for row in rows]]
-    widest = float((images["width_px"] / images["height_px"]).max())
-    return min(_WIDEST, max(_NARROWEST, widest))
 
 
 def _show_card(
@@ -327,12 +239,6 @@ def _show_download(judged: Judged, reviews: Mapping[Key, Review]) -> None:
         st.space("stretch")
         st.download_button(
             "Download marks and notes", write_csv(table),
-            f"{_name_table(judged)}-marks.csv", "text/csv", icon=":material/download:",
+            f"{judged.stem}-marks.csv", "text/csv", icon=":material/download:",
             on_click="ignore", key="results download marks",
         )  # fmt: skip
-
-
-def _name_table(judged: Judged) -> str:
-    if judged.study is not None:
-        return judged.study.name
-    return f"{judged.run.name}-{judged.kind}"

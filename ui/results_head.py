@@ -12,11 +12,11 @@ from polyp_core.runs import Run
 from polyp_core.study import Study
 from polyp_core.workspace import DEMO_RUN
 from ui import evidence_charts
-from ui.charts import get_line_colours
+from ui.charts import PLAIN, get_line_colours
 from ui.frame import errors
 from ui.pictures import is_dark
-from ui.readers import draw_demo_data
-from ui.results_evidence import UNITS, Plain, find_majority, read_levels
+from ui.readers import draw_demo_data, is_synthetic
+from ui.results_evidence import UNITS, find_majority, read_levels
 from ui.results_external import say_doubts, show_external
 from ui.results_link import KIND, LEVEL, SOURCE, take_link
 from ui.results_picture import find_files
@@ -43,10 +43,12 @@ def choose_judged() -> tuple[Judged, str] | None:
         None where there are none; then the page has said so.
     """
     sources = list_sources()
-    take_link(sources)
+    is_here = take_link(sources)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        source = _choose_source(sources)
+        source = _choose_source(sources, is_here=is_here)
         place = st.container(horizontal=True, gap="medium", width="content")
+    if not is_here:  # no other's numbers below a link that was opened for this one's
+        return None
     with errors():
         kinds = list_kinds(source)
         if not kinds:
@@ -74,6 +76,10 @@ def show_head(judged: Judged, unit: str, shown: Decision) -> None:
     majority, label = find_majority(level)
     n, name = accuracy["n"], judged.class_names[label]
     low, high = words.round_percent(accuracy["low"]), words.round_percent(accuracy["high"])
+    doubt = words.say_doubt(
+        {"accuracy": accuracy, "majority_accuracy": majority}, shown.goal.purpose,
+        "another threshold may do better, or the data need another look",
+    )  # fmt: skip
     _, grey = get_line_colours(is_dark())
     st.header(
         f"{round(accuracy['value'] * n):,} of {n:,} {UNITS[unit]} right, "
@@ -83,34 +89,24 @@ def show_head(judged: Judged, unit: str, shown: Decision) -> None:
     )
     st.markdown(
         f"Always answering **{escape(name)}** would get "
-        f"{words.write_percent(majority['value'])}. {_say_doubt(accuracy, majority, shown)}"
+        f"{words.write_percent(majority['value'])}. {doubt}"
     )
     figure = evidence_charts.draw_worth(accuracy, majority["value"], name, is_dark=is_dark())
     st.plotly_chart(
-        figure, key="results worth", config={"displayModeBar": False},
+        figure, key="results worth", config=PLAIN,
         alt=f"Accuracy {accuracy['value']:.0%}, interval {low} to {high} %, baseline "
         f"{majority['value']:.0%}",
     )  # fmt: skip
     st.caption(_say_standing(judged, unit, shown))
 
 
-def _say_doubt(accuracy: Plain, majority: Plain, shown: Decision) -> str:
-    """What the interval does not allow to claim; below the baseline also why that may be."""
-    is_below = accuracy["value"] <= majority["value"]
-    if is_below and shown.goal.kind in ("sensitivity", "specificity", "cost"):
-        return f"This threshold is for {shown.goal.say()}, and pays for it with right answers."
-    return words.say_doubt(
-        {"accuracy": accuracy, "majority_accuracy": majority},
-        "another threshold may do better, or the data need another look",
-    )
-
-
-def _choose_source(sources: list[Run | Study]) -> Run | Study:
-    if st.session_state.get(SOURCE) not in sources:
+def _choose_source(sources: list[Run | Study], *, is_here: bool) -> Run | Study:
+    if not is_here or st.session_state.get(SOURCE) not in sources:
         st.session_state.pop(SOURCE, None)
     chosen = st.selectbox(
-        "Model", sources, format_func=name_source, key=SOURCE, persist_state="session", width=400
-    )
+        "Model", sources, format_func=name_source, key=SOURCE, persist_state="session", width=400,
+        index=0 if is_here else None, placeholder="Choose a model",
+    )  # fmt: skip
     return chosen or DEMO_RUN
 
 
@@ -138,7 +134,8 @@ def _choose_unit(judged: Judged) -> str:
         "Counted by", ["patient", "image"], key=LEVEL, required=True, persist_state="session",
         format_func=lambda unit: UNITS[unit].capitalize(),
         help="A patient's probability is the mean over the patient's images. Images of one patient "
-        "are alike, so by image, too, the intervals are those of whole patients.",
+        "are alike, so by image, too, the intervals of numbers are those of whole patients; the "
+        "bands of curves take images as independent.",
     )  # fmt: skip
     return chosen or "patient"
 
@@ -166,7 +163,7 @@ def _say_standing(judged: Judged, unit: str, shown: Decision) -> str:
     said = {VALIDATION: _say_validation, STUDY: _say_study, TEST: _say_test}.get(
         judged.kind, _say_external
     )(judged, shown)
-    if judged.run == DEMO_RUN:
+    if is_synthetic(judged.run):
         said = f"Trained on synthetic images only, to show how this works. {said}"
     if unit == "patient":
         groups = judged.table["group"]

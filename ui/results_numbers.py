@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from polyp_core import words
 from polyp_core.decision import Decision
 from polyp_core.evidence import INTERVALS, describe_at_threshold
 from polyp_core.evidence.wording import NAMES, Plain, list_reasons, say_number
-from polyp_core.words import NBSP
 from ui.downloads import write_csv
 from ui.results_evidence import UNITS, read_fixed_numbers, read_levels
 from ui.results_source import Judged
@@ -45,7 +45,7 @@ def show_numbers(judged: Judged, shown: Decision) -> None:
     for reason in list_reasons(numbers):
         st.caption(f":material/info: {escape(reason)}")
     st.caption(
-        f"At the threshold of {100 * threshold:.1f}{NBSP}%"
+        f"At the threshold of {words.write_threshold(threshold)}"
         f"{'' if shown.band is None else ', with an answer for all'}. In brackets the 95 % "
         "interval: Wilson's for proportions, DeLong's for the AUC, for the others the middle 95 % "
         "of 2,000 bootstrap samples (for the calibration error less what chance adds to it); all "

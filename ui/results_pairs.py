@@ -12,15 +12,10 @@ from polyp_core import metrics, words
 from polyp_core.clusters import number_clusters
 from polyp_core.errors import RunError
 from polyp_core.evidence.curves import roc_curve
-from polyp_core.evidence.pairs import (
-    Matched,
-    compare_auc,
-    compare_decisions,
-    match_predictions,
-)
+from polyp_core.evidence.pairs import Matched, compare_auc, compare_decisions, match_predictions
 from polyp_core.evidence.wording import say_signed
 from ui import check_charts
-from ui.compare_charts import list_lines
+from ui.compare_charts import DASHES, list_lines
 from ui.downloads import show_figure
 from ui.frame import show_problem
 from ui.pictures import is_dark
@@ -41,20 +36,10 @@ from ui.results_pair_words import (
     say_plain_p,
     say_points,
 )
-from ui.results_source import (
-    Judged,
-    name_source,
-    read_judged,
-)
-from ui.words import escape
+from ui.results_source import Judged, name_source, read_judged
+from ui.words import MEASURES, escape
 
-_DASHES = {"solid": "———", "dash": "– – –"}
-_MEASURES = {
-    "auc": ("AUC", words.say_auc),
-    "accuracy": ("Accuracy", words.say_percent),
-    "sensitivity": ("Sensitivity", words.say_percent),
-    "specificity": ("Specificity", words.say_percent),
-}
+_MEASURES = {"auc": MEASURES["auc"]} | MEASURES  # first what knows no threshold
 
 
 def show_pairs(judged: Judged, level: str) -> None:
@@ -189,7 +174,7 @@ def _show_numbers(
         )
         said = {title: say(vars(found[key])) for key, (title, say) in _MEASURES.items()}
         rows.append(
-            {"Line": _DASHES[dash], "Model": name} | said
+            {"Line": DASHES[dash], "Model": name} | said
             | {"Threshold": f"{100 * threshold:.3g} %",
                "Judged as": KIND_NAMES.get(model.kind, model.kind)}
         )  # fmt: skip

@@ -1,11 +1,10 @@
-"""Images that were judged: their pictures, what the model saw in them, what they are like.
+"""Images that were judged: their pictures, and what the model saw in them.
 
 A file is read and classified when its image is shown, and not before.
 """
 
 import hashlib
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,22 +20,19 @@ from polyp_core.errors import AccessError, ImageError, ModelError
 from polyp_core.evaluation_jobs import EVALUATIONS, get_home
 from polyp_core.foreign_files import ELSEWHERE
 from polyp_core.images import decode_picture, read_file
-from polyp_core.neighbours import find_nearest
-from polyp_core.phantom import draw_parameters, render_phantom
 from polyp_core.prediction import Prediction, draw_overlay
 from polyp_core.runs import Run
-from ui.pictures import shrink
-from ui.readers import find_time, open_classifier
+from ui.pictures import draw_demo_image, has_evidence, shrink
+from ui.readers import open_classifier
 from ui.region import outline
 from ui.results_source import Judged
 
 OPACITY = 70  # percent, of the strongest evidence
-_CARD_PX, _LARGE_PX = 480, 1200  # of the longer side: enough for fine screens
-_THUMBNAIL_PX = 160
-_MIN_EVIDENCE = 0.05  # of full colour; less cannot be seen
+CARD_PX, _LARGE_PX = 480, 1200  # of the longer side: enough for fine screens
+_WIDEST, _NARROWEST = 16 / 9, 1.0  # width over height of a picture on a card
 _DEMO_NAME = re.compile(r"patient-\d{3,5}_\d{1,3}\.png")
 _NO_FILE = -1
-_sharing = threading.Lock()
+STAYED = "This run's images stayed on the computer that it was trained on."
 Row = Any  # a named tuple of one row of the judged table
 
 
@@ -75,18 +71,6 @@ class Shown:
     model_problem: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Neighbour:
-    """A training image."""
-
-    folder: Path
-    path: str
-    sha256: str
-    frame: int
-    label: int
-    group: str
-
-
 def find_files(judged: Judged) -> Run:
     """Beside what the predictions lie: the run, the study or the evaluation.
 
@@ -114,6 +98,13 @@ def find_fold(judged: Judged, number: int) -> int:
     return 0 if judged.study is None else int(judged.index.images["fold"][number])
 
 
+def find_aspect(judged: Judged, rows: Sequence[Row]) -> float:
+    """Width over height of cards beside each other, so that their pictures are of one height."""
+    images = judged.index.images.loc[[row.number for row in rows]]
+    widths = images["width_px"] / images["height_px"]
+    return float(min(_WIDEST, max([_NARROWEST, *widths])))
+
+
 def draw_images(
     judged: Judged, rows: Sequence[Row], positives: Sequence[bool], *, opacity: int = OPACITY,
     aspect: float | None = None, is_large: bool = False, with_overlay: bool = True,
@@ -135,7 +126,7 @@ def draw_images(
     """
     models, shown = (find_models(judged) if with_overlay else {}), {}
     how = (opacity, 0.0 if aspect is None else round(aspect, 2))
-    size_px = _LARGE_PX if is_large else _CARD_PX
+    size_px = _LARGE_PX if is_large else CARD_PX
     pairs = zip(rows, positives, strict=True)
     # Model by model, as few of them are kept open.
     for row, positive in sorted(pairs, key=lambda pair: find_fold(judged, pair[0].number)):
@@ -144,105 +135,39 @@ def draw_images(
     return shown
 
 
-def find_neighbours(judged: Judged, numbers: Sequence[int]) -> dict[int, Neighbour]:
-    """The nearest training image of each of some images, by the features of its model.
-
-    Of a study, the model is the one whose evidence is shown. An image is left out whose model tells
-    no features, as that of an earlier version.
-    """
-    models = find_models(judged)
-    found: dict[int, Neighbour] = {}
-    for fold in sorted({find_fold(judged, number) for number in numbers} & models.keys()):
-        asked = [number for number in numbers if find_fold(judged, number) == fold]
-        found |= _find_nearest(judged, models[fold], asked)
-    return found
-
-
-def draw_neighbour(neighbour: Neighbour, *, is_large: bool = False) -> bytes | None:
-    """Its picture as a PNG; None where the file cannot be shown."""
-    try:
-        source = _locate(neighbour.folder, neighbour.path, neighbour.sha256, neighbour.frame)
-        return _encode_alone(source, 0.0, _CARD_PX if is_large else _THUMBNAIL_PX)
-    except ImageError:
-        return None
-
-
-def _find_nearest(judged: Judged, model: Run, numbers: list[int]) -> dict[int, Neighbour]:
-    """As `find_neighbours`, of one model; what was asked before is known."""
-    files = find_files(judged) if judged.is_external else model
-    if not (find_time(files.path("features.npy")) and find_time(model.path("features.npy"))):
-        return {}
-    key = (
-        str(files.directory),
-        find_time(files.path("features.npy")),
-        str(model.directory),
-        find_time(model.path("features.npy")),
-    )
-    known = _get_known_neighbours(*key)
-    missing = [number for number in numbers if number not in known]
-    if missing:
-        neighbours = _ask_for_nearest(judged, files, model, missing)
-        with _sharing:
-            known |= neighbours
-    return {number: known[number] for number in numbers if number in known}
-
-
-def _ask_for_nearest(
-    judged: Judged, files: Run, model: Run, numbers: list[int]
-) -> dict[int, Neighbour]:
-    queries = np.array(numbers)
-    if judged.is_external:  # whose images stand in no row of the run
-        features = files.read_features()
-        if features is None or len(features) != len(judged.index.images):
-            return {}
-        queries = features[queries]
-    nearest = find_nearest(model, queries)
-    if nearest is None:
-        return {}
-    index = model.read_index()
-    is_demo = model == workspace.DEMO_RUN  # which ships without its images
-    folder = workspace.get_demo_data_dir() if is_demo else index.folder
-    sums = index.images["sha256"]
-    return {
-        numbers[each.query]: Neighbour(
-            folder=folder, path=each.path, sha256=sums[each.number], frame=int(each.frame),
-            label=int(each.label), group=each.group,
-        )
-        for each in nearest.itertuples()
-    }  # fmt: skip
-
-
-@st.cache_resource(max_entries=20, show_spinner=False)
-def _get_known_neighbours(
-    directory: str, changed_at_ns: int, model: str, model_changed_at_ns: int
-) -> dict[int, Neighbour]:
-    """What all sessions share, by the number of the image."""
-    return {}
-
-
 def _draw(judged: Judged, row: Row, model: Run | None, how: tuple[bool, int, float, int]) -> Shown:
     sha256 = judged.index.images["sha256"][row.number]
     try:
-        source = _locate(judged.index.folder, row.path, sha256, int(row.frame))
+        source = locate(judged.index.folder, row.path, sha256, int(row.frame))
         if model is None:
             problem = "There is no finished model that has not seen them."
-            return Shown(picture=_encode_alone(source, *how[2:]), model_problem=problem)
+            return Shown(picture=encode_alone(source, *how[2:]), model_problem=problem)
         asked = replace(
             source, model=str(model.directory), model_sha256=str(model.read_serving().get("sha256"))
         )
         try:
             picture, overlay, has_evidence = _encode_pair(asked, *how)
         except ModelError as error:
-            return Shown(picture=_encode_alone(source, *how[2:]), model_problem=str(error))
+            return Shown(picture=encode_alone(source, *how[2:]), model_problem=str(error))
         return Shown(picture=picture, overlay=overlay, has_evidence=has_evidence)
     except ImageError as error:
         return Shown(file_problem=str(error))
 
 
-def _locate(folder: Path, path: str, sha256: str, frame: int) -> Source:
+def is_elsewhere(folder: Path) -> bool:
+    """Whether the images of a run that was brought in stayed where it was trained."""
+    return folder.parts[:1] == (ELSEWHERE,)
+
+
+def locate(folder: Path, path: str, sha256: str, frame: int) -> Source:
+    """A file of a data set, or that it can be drawn.
+
+    Raises:
+        ImageError: If it is gone, or may not be shown.
+    """
     file = folder / path
-    if folder.parts[:1] == (ELSEWHERE,):
-        raise ImageError("This run's images stayed on the computer that it was trained on.")
+    if is_elsewhere(folder):
+        raise ImageError(STAYED)
     try:
         check_file(file)
     except AccessError as error:
@@ -270,7 +195,7 @@ def _read(source: Source) -> bytes:
     """The file's bytes, if they are still those that were judged."""
     name = Path(source.path).name
     if source.changed_at_ns == _NO_FILE:
-        data = _draw_demo_image(name)
+        data = draw_demo_image(name)
     else:
         data = read_file(Path(source.path), name)
     if source.sha256 and hashlib.sha256(data).hexdigest() != source.sha256:
@@ -279,13 +204,6 @@ def _read(source: Source) -> bytes:
             "to see it."
         )
     return data
-
-
-def _draw_demo_image(name: str) -> bytes:
-    """An image of the demo set as `phantom.write_demo_data` writes it."""
-    patient, image = map(int, re.findall(r"\d+", name))
-    pixels = render_phantom(draw_parameters(0, patient, image))
-    return bytes(cv2.imencode(".png", pixels)[1])
 
 
 @st.cache_data(max_entries=500, max_size="300MB", show_spinner=False)
@@ -303,13 +221,17 @@ def _encode_pair(
     overlay = draw_overlay(prediction, opacity / 100, positive=positive)
     if size_px == _LARGE_PX:
         overlay = outline(overlay, prediction.box)
-    sign = 1 if positive else -1
-    has_evidence = bool((sign * prediction.saliency).max() >= _MIN_EVIDENCE)
-    return _encode(prediction.picture, aspect), _encode(overlay, aspect), has_evidence
+    seen = has_evidence(prediction, positive=positive)
+    return _encode(prediction.picture, aspect), _encode(overlay, aspect), seen
 
 
 @st.cache_data(max_entries=2000, max_size="100MB", show_spinner=False)
-def _encode_alone(source: Source, aspect: float, size_px: int) -> bytes:
+def encode_alone(source: Source, aspect: float, size_px: int) -> bytes:
+    """The picture as a PNG without evidence, `aspect` as in `pad`, its longer side at most so long.
+
+    Raises:
+        ImageError: If it cannot be read, or is not what was judged.
+    """
     name = Path(source.path).name
     picture = decode_picture(_read(source), name, source.frame)
     return _encode(shrink(picture.pixels, size_px), aspect)

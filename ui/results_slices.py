@@ -16,14 +16,8 @@ from ui.check_charts import draw_slices
 from ui.downloads import show_figure
 from ui.pictures import is_dark
 from ui.results_source import Judged
-from ui.words import escape
+from ui.words import MEASURES, escape
 
-_MEASURES = {
-    "accuracy": ("Accuracy", words.say_percent),
-    "sensitivity": ("Sensitivity", words.say_percent),
-    "specificity": ("Specificity", words.say_percent),
-    "auc": ("AUC", words.say_auc),
-}
 _COLUMNS, _MEASURE = "results slice columns", "results slice measure"
 _NUM_FIRST = 2  # columns that are shown at first, where none differs
 
@@ -107,7 +101,7 @@ def tabulate(slices: Sequence[Slices]) -> pd.DataFrame:
     rows = []
     for item in slices:
         for row in item.rows.to_dict("records"):
-            said = {title: say(row[name]) for name, (title, say) in _MEASURES.items()}
+            said = {title: say(row[name]) for name, (title, say) in MEASURES.items()}
             rows.append(
                 {"By": _capitalise(item.title), "Slice": row["slice"], "Images": row["n"],
                  "Patients": row["patients"], "Positive": row["positives"], **said}
@@ -149,8 +143,8 @@ def _choose(judged: Judged, found: dict[str, Slices]) -> tuple[list[str], str]:
             format_func=lambda name: escape(_capitalise(found[name].title)), wrap=True,
         )  # fmt: skip
         measure = st.segmented_control(
-            "Number", list(_MEASURES), key=_MEASURE, required=True,
-            format_func=lambda name: _MEASURES[name][0], persist_state="session",
+            "Number", list(MEASURES), key=_MEASURE, required=True,
+            format_func=lambda name: MEASURES[name][0], persist_state="session",
         )  # fmt: skip
     return [name for name in found if name in chosen], str(measure)
 
@@ -158,7 +152,7 @@ def _choose(judged: Judged, found: dict[str, Slices]) -> tuple[list[str], str]:
 def _show_charts(
     judged: Judged, slices: Sequence[Slices], measure: str, threshold: float
 ) -> None:  # fmt: skip
-    title = _MEASURES[measure][0]
+    title = MEASURES[measure][0]
     labels, probabilities = judged.table["label"].to_numpy(), judged.table["probability"].to_numpy()
     overall = evaluate(labels, probabilities, threshold)[measure].value
     grid = st.grid(2, min_column_width=340, gap="medium")

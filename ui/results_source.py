@@ -82,7 +82,7 @@ def list_kinds(source: Run | Study) -> list[str]:
     """Which of its predictions can be judged: its own first, then those on other folders."""
     if isinstance(source, Study):
         return [STUDY]
-    splits = set(_read_table(source)["split"]) if source.path("predictions.csv").is_file() else ()
+    splits = _list_splits(source, find_time(source.path("predictions.csv")))
     own = [kind for kind in (VALIDATION, TEST) if kind in splits]
     finished = [
         evaluation.name
@@ -151,6 +151,12 @@ def _read_joined(files: Run, read_index: Callable[[], Index]) -> tuple[int, Inde
 def _get_known() -> dict[tuple[str, int], tuple[Index, pd.DataFrame]]:
     """What all sessions share; nobody writes into it."""
     return {}
+
+
+@st.cache_resource(max_entries=500, show_spinner=False, hash_funcs={Run: str})
+def _list_splits(files: Run, written_at_ns: int) -> frozenset[str]:
+    """Of which splits there are predictions; 0 stands for no file."""
+    return frozenset(_read_table(files)["split"]) if written_at_ns else frozenset()
 
 
 def _read_table(files: Run) -> pd.DataFrame:

@@ -4,7 +4,8 @@ What is shown lives in the session as a goal and an exact threshold. The slider 
 threshold; whoever moves it sets the goal "by hand".
 """
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -16,7 +17,6 @@ from polyp_core.errors import PolypError
 from polyp_core.evidence import Level
 from polyp_core.evidence.thresholds import choose_band, choose_threshold, explain_missing_band
 from polyp_core.metrics import estimate_share, evaluate
-from polyp_core.words import NBSP
 from polyp_core.workspace import DEMO_RUN
 from ui import charts, evidence_charts
 from ui.frame import show_problem, toast_next
@@ -38,6 +38,7 @@ _GOAL, _SHARE, _COST, _SLIDER = (
 )
 _ABSTAIN, _ERROR = "results abstain", "results target error"
 _CUT, _LOADED, _PROBLEM = "results cut", "results loaded", "results threshold problem"
+_SAME = 1e-8  # of two thresholds, one of which was written into a link
 _USUAL = {_SHARE: 95.0, _COST: 5.0, _ERROR: 5.0}
 
 
@@ -57,7 +58,7 @@ def show_threshold(judged: Judged, unit: str) -> Decision:
         What is shown, which is not what is in use before somebody says so.
     """
     level = read_levels(judged)[unit]
-    _load(judged, unit)
+    _load(judged, unit, level)
     can_choose = judged.kind in (VALIDATION, STUDY)
     if can_choose and st.session_state[_CUT].unit != unit:
         _choose(level)  # another purpose is served by another threshold
@@ -78,7 +79,7 @@ def show_threshold(judged: Judged, unit: str) -> Decision:
             )  # fmt: skip
         shown = Decision(cut.goal, cut.threshold, band, target, unit)
         with places[0]:
-            _show_slider(judged, unit, level, shown)
+            _show_slider(judged, unit, shown)
             _show_use(judged, shown, can_choose=can_choose)
         with places[1]:
             _show_rates(judged, level, shown)
@@ -87,15 +88,28 @@ def show_threshold(judged: Judged, unit: str) -> Decision:
     return shown
 
 
-def _load(judged: Judged, unit: str) -> None:
+def _load(judged: Judged, unit: str, level: Level) -> None:
     """Show what is in use when another model is looked at, or what a link asks for."""
     token = (judged.key, judged.decision)
     linked = st.session_state.pop(LINKED, None)
     if st.session_state.get(_LOADED) != token or linked is not None:
         _show_decision(judged.decision, unit)
-        if linked is not None and abs(linked[0] - judged.decision.threshold) > 1e-8:
-            _show_cut(_Cut(linked[1], linked[0], unit))
+        if linked is not None:
+            _show_linked(judged.decision, _Cut(linked[0], linked[1], unit), level)
         st.session_state[_LOADED] = token
+
+
+def _show_linked(used: Decision, cut: _Cut, level: Level) -> None:
+    """Show a link's threshold, and what it is for where these images still say so."""
+    try:
+        found = choose_threshold(level.labels, level.probabilities, cut.goal)
+    except PolypError:
+        found = math.nan
+    if not math.isclose(found, cut.threshold, abs_tol=_SAME):
+        cut = replace(cut, goal=Goal("hand", cut.threshold))
+    is_other_goal = cut.goal.kind != "hand" and cut.goal != used.goal
+    if is_other_goal or not math.isclose(cut.threshold, used.threshold, abs_tol=_SAME):
+        _show_cut(cut)
 
 
 def _show_decision(decision: Decision, unit: str) -> None:
@@ -171,7 +185,7 @@ def _show_goals(level: Level) -> None:
         show_problem(st.session_state[_PROBLEM])
 
 
-def _show_slider(judged: Judged, unit: str, level: Level, shown: Decision) -> None:
+def _show_slider(judged: Judged, unit: str, shown: Decision) -> None:
     """Both classes' probabilities, and right below them the slider that divides them."""
     band = None if shown.band is None else (shown.band.low, shown.band.high)
     figure = evidence_charts.draw_probabilities(
@@ -184,7 +198,7 @@ def _show_slider(judged: Judged, unit: str, level: Level, shown: Decision) -> No
     )  # fmt: skip
     st.slider(
         f"{escape(judged.class_names[1])} from a probability of "
-        f"**{_say_threshold(shown.threshold)}** on",
+        f"**{words.write_threshold(shown.threshold)}** on",
         0.0, 100.0, step=0.1, format="%.1f %%", key=_SLIDER, persist_state="session",
         on_change=_move, args=(unit,),
     )  # fmt: skip
@@ -208,7 +222,7 @@ def _show_use(judged: Judged, shown: Decision, *, can_choose: bool) -> None:
         if is_same:
             st.caption(f":material/check: In use, {_say_chosen(judged)}: predictions decide by it.")
             return
-        st.caption(f"Only looked at. In use is **{_say_threshold(used.threshold)}**"
+        st.caption(f"Only looked at. In use is **{words.write_threshold(used.threshold)}**"
                    f"{' with a band' if used.band else ''}, {_say_chosen(judged)}.")  # fmt: skip
         st.space("stretch")
         st.button("Back", icon=":material/undo:", type="tertiary", on_click=_show_decision,
@@ -234,7 +248,7 @@ def _use(judged: Judged, shown: Decision) -> None:
             f"'{judged.run.directory}'. Free space there, or change its permissions."
         )
         return
-    toast_next(f"In use from now on: {_say_threshold(shown.threshold)}", "check")
+    toast_next(f"In use from now on: {words.write_threshold(shown.threshold)}", "check")
     st.rerun()
 
 
@@ -329,8 +343,8 @@ def _say_band(judged: Judged, level: Level, threshold: float, band: Band) -> str
         f"**{n - num_open:,} of {n:,} {units} are answered** "
         f"({words.write_percent(1 - num_open / n)}), "
         f"{words.write_percent(1 - right.value)} of those wrongly ({low} to {high}). The other "
-        f"{num_open:,}, from {_say_threshold(band.low)} to "
-        f"{_say_threshold(band.high)}, are left to a person."
+        f"{num_open:,}, from {words.write_threshold(band.low)} to "
+        f"{words.write_threshold(band.high)}, are left to a person."
     )
 
 
@@ -343,11 +357,3 @@ def _say_chosen(judged: Judged) -> str:
     if used.threshold == judged.run.read_serving().get("threshold", 0.5):
         return "as the model came"
     return used.goal.say()
-
-
-def _say_threshold(threshold: float) -> str:
-    """Percent with one digit, with more of them near the ends."""
-    percent = 100 * threshold
-    nearest = min(percent, 100 - percent)
-    digits = 1 if nearest >= 0.1 or nearest == 0 else 3 if nearest >= 0.001 else 6
-    return f"{percent:.{digits}f}{NBSP}%"

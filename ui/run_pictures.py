@@ -13,8 +13,8 @@ from polyp_core.metrics import estimate_proportion
 from polyp_core.runs import FINAL_STATES, Run
 from polyp_core.schedules import find_kept_epoch
 from ui import charts, training_charts
-from ui.draft import say_choice
 from ui.pictures import get_class_colours, is_dark
+from ui.setting_words import say_choice
 from ui.words import escape
 
 _PER_ROW = 4  # pictures of a batch
@@ -122,7 +122,7 @@ def _show_batch(
     )  # fmt: skip
 
 
-def show_milestones(run: Run, config: RunConfig) -> None:
+def show_milestones(run: Run) -> None:
     """The thesis' own table beside this run's, each with n, interval and baseline."""
     milestones = run.read_milestones()
     if not milestones:

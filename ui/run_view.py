@@ -12,19 +12,19 @@ import streamlit as st
 from polyp_core import jobs, words
 from polyp_core.access import is_demo
 from polyp_core.config import RunConfig
-from polyp_core.decision import read_worth
+from polyp_core.decision import read_decision, read_worth
 from polyp_core.environment import list_changes
 from polyp_core.recipe import say_fitted
 from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.schedules import find_kept_epoch
 from polyp_core.workspace import DEMO_RUN
-from ui.draft import list_changes as list_setting_changes
 from ui.draft import use_settings
 from ui.frame import errors, show_notice, show_problem
 from ui.readers import name_run
 from ui.run_doctor import show_doctor
 from ui.run_pictures import show_curves, show_images, show_milestones
-from ui.words import escape
+from ui.setting_words import list_changes as list_setting_changes
+from ui.words import MEASURES, escape
 
 _LOG_CHARACTERS = 20_000
 _STATES: dict[str, tuple[str, Literal["gray", "primary", "green", "yellow", "red"]]] = {
@@ -80,7 +80,7 @@ def _show_progress(run: Run, is_live: bool, read: list[dict[str, Any]]) -> None:
         show_doctor(run, status, history)
         show_curves(run, config, history)
         show_images(run, status, config, history)
-        show_milestones(run, config)
+        show_milestones(run)
         if not is_live:
             _show_details(run, status, config)
 
@@ -182,12 +182,12 @@ def _show_outcome(
     if state == "finished" and metrics is not None:
         level, unit = words.get_main_level(metrics)
         with st.grid(4, min_column_width=185):  # in less an interval is cut
-            for name in ("accuracy", "sensitivity", "specificity"):
-                label = f"{name.capitalize()}, n = {level[name]['n']}"
-                st.metric(label, words.say_percent(level[name]), border=True)
-            label = f"AUC, n = {level['accuracy']['n']}"
-            st.metric(label, words.say_auc(level["auc"]), border=True)
-        doubt = words.say_doubt(level, "see what the doctor says below")
+            for name, (title, say) in MEASURES.items():
+                n = level["accuracy" if name == "auc" else name]["n"]
+                st.metric(f"{title}, n = {n}", say(level[name]), border=True)
+        doubt = words.say_doubt(
+            level, read_decision(run).goal.purpose, "see what the doctor says below"
+        )
         st.write(f"Validation: {words.say_worth(level, unit)}. {doubt}")
         training = config.training
         if len(history) < training.epochs and not training.early_stopping_patience:

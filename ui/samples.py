@@ -21,14 +21,13 @@ from ui.draft import (
     choose_augmentation,
     find_draft,
     get_augmentation_name,
-    show_preset_choice,
-    show_setting,
 )
 from ui.frame import errors, show_problem
 from ui.link import MAX_EPOCH, write_link
 from ui.pictures import show_image, shrink
 from ui.readers import read_fitted, read_row
 from ui.region import outline
+from ui.setting_fields import show_preset_choice, show_setting
 from ui.words import escape
 
 GRID_SIZES = (8, 16, 32)
@@ -58,6 +57,7 @@ def show_augmentation(index: Index) -> None:
                 required=True,
                 key="view",
                 persist_state="session",
+                wrap=True,
             )
         draft, problem = find_draft()
         settings_column, picture_column = st.columns([1, 3], gap="medium")

@@ -12,28 +12,27 @@ from polyp_core.config import RunConfig
 from polyp_core.config.patterns import check_given_pattern
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
-from polyp_core.presets import PRESETS, Preset
+from polyp_core.presets import AUGMENTATION_TITLES, PRESETS, Preset
 from polyp_core.recipe import say_fitted
 from ui import charts, training_charts
 from ui.cost import measure_pace_s, say_cost
 from ui.draft import (
     choose_preset,
-    describe_input,
     find_draft,
     find_missing_images,
+    get_augmentation_name,
     get_base,
     get_fitted,
     get_preset_name,
-    list_changes,
     load_settings,
     put_setting,
-    show_setting,
-    show_settings,
     use_settings,
 )
 from ui.frame import errors, show_problem, toast_next
 from ui.pictures import is_dark
 from ui.rate_view import show_rate_finder
+from ui.setting_fields import show_setting, show_settings
+from ui.setting_words import list_changes
 from ui.words import escape
 
 _GROUPS: dict[str, tuple[str, ...]] = {
@@ -80,7 +79,7 @@ def show_form(index: Index, *, is_busy: bool) -> None:
             "longer there. The settings stand below; the images are those chosen above.",
             icon=":material/warning:",
         )
-    st.caption(describe_input(draft))
+    st.caption(_describe_input(draft))
     cards = st.grid(len(PRESETS), min_column_width=145)
     for preset in PRESETS.values():
         with cards, st.container(border=True, height="stretch"):
@@ -93,6 +92,22 @@ def show_form(index: Index, *, is_busy: bool) -> None:
     _show_changes(draft, problem)
     with st.expander("All settings", icon=":material/tune:", key="all settings"):
         _show_all_settings(draft, index, problem)
+
+
+def _describe_input(config: RunConfig) -> str:
+    """What of the images is used and how it is changed, in a line."""
+    region = {"off": "whole pictures", "automatic": "the scan area", "box": "a box of each picture"}
+    name = get_augmentation_name()
+    if name is not None:
+        augmentation = AUGMENTATION_TITLES[name].lower()
+    else:
+        preset = PRESETS[config.preset]
+        is_own = config.augmentation != preset.config.augmentation
+        augmentation = "your own settings" if is_own else f"as {preset.title} has it"
+    return (
+        f"Trained on: {region[config.data.region]}. Augmentation: {augmentation}. Both are chosen "
+        "on the data page."
+    )
 
 
 def _show_preset(preset: Preset, num_images: int) -> None:

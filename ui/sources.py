@@ -14,8 +14,9 @@ from polyp_core.errors import ConfigError, PolypError
 from polyp_core.importing import Imported, import_files, import_zip
 from polyp_core.layout import Sources, find_sources
 from polyp_core.words import say_number
-from ui.draft import get_data_config, get_folder, show_setting
+from ui.draft import get_data_config, get_folder, get_key
 from ui.frame import say_off, show_problem
+from ui.setting_fields import show_setting
 from ui.words import escape
 
 _SOURCES = {"demo": "Demo images", "folder": "A folder here", "upload": "Upload"}
@@ -252,7 +253,7 @@ def _show_reading() -> None:
 
 
 def _show_positive_class(class_names: list[str]) -> None:
-    key = "setting data.positive_class"
+    key = get_key("data", "positive_class")
     chosen = st.session_state.get(key)
     if chosen not in class_names:
         st.session_state[key] = choose_positive_class(class_names)

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from polyp_core.config import TrainingConfig
 from polyp_core.schedules import compute_rate
-from ui.charts import fade, get_layout, get_line_colours
+from ui.charts import fade, get_layout, get_line_colours, mark_epochs
 from ui.words import escape_figure
 
 _MAX_POINTS = 800  # more cannot be told apart, and the browser draws them every second
@@ -63,7 +63,7 @@ def draw_curves(
     figure.update_layout(
         get_layout(is_dark),
         height=280,
-        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        xaxis=mark_epochs(num_epochs),
         yaxis={"title": title, "tickformat": ".0%" if name == "accuracy" else ".2~f"},
         showlegend=False,
         margin={"l": 0, "r": 8, "t": 30, "b": 0},
@@ -113,7 +113,7 @@ def draw_confusion(
     figure.update_layout(
         get_layout(is_dark),
         height=200,
-        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        xaxis=mark_epochs(num_epochs),
         yaxis={"title": "Validation images", "rangemode": "tozero", "tickformat": "d"},
         showlegend=False,
         uirevision="fixed",
@@ -264,7 +264,7 @@ def draw_band(
     figure.update_layout(
         get_layout(is_dark),
         height=240,
-        xaxis={"title": "Epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        xaxis=mark_epochs(num_epochs),
         yaxis={"title": title, "tickformat": ".0%" if is_share else ".2~f"},
         showlegend=False,
         uirevision="fixed",

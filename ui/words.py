@@ -1,12 +1,20 @@
-"""Text made fit to be shown: settings called by their labels, what is from outside made safe."""
+"""Text made fit to be shown: numbers and settings by their names, what is from outside safe."""
 
 import html
 import re
+from collections.abc import Callable
 from dataclasses import fields
 
 from polyp_core.config import SECTIONS
-from polyp_core.words import make_visible
+from polyp_core.words import Plain, make_visible, say_auc, say_percent
 
+# What each number is called, and how it is said.
+MEASURES: dict[str, tuple[str, Callable[[Plain], str]]] = {
+    "accuracy": ("Accuracy", say_percent),
+    "sensitivity": ("Sensitivity", say_percent),
+    "specificity": ("Specificity", say_percent),
+    "auc": ("AUC", say_auc),
+}
 _LABELS = {
     (section, item.name): item.metadata["label"]
     for section, kind in SECTIONS.items()

@@ -10,7 +10,7 @@ from polyp_core.answers.pictures import encode_thumbnail, outline_region
 from polyp_core.answers.pooling import PatientAnswer, pool_patients, say_pooling
 from polyp_core.answers.sheet import write_sheet
 from polyp_core.answers.table import guard_formula, tabulate, write_csv
-from polyp_core.answers.wording import say_familiarity, say_level, say_probability
+from polyp_core.answers.wording import say_familiarity, say_known, say_level, say_probability
 
 __all__ = [
     "MAX_SHEETS",
@@ -23,6 +23,7 @@ __all__ = [
     "pool_patients",
     "read_credentials",
     "say_familiarity",
+    "say_known",
     "say_level",
     "say_pooling",
     "say_probability",

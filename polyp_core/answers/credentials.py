@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from polyp_core.decision import read_worth
+from polyp_core.decision import read_decision, read_worth
 from polyp_core.errors import RunError
 from polyp_core.runs import Run
 from polyp_core.words import get_main_level, say_doubt, say_number, say_worth
@@ -38,7 +38,8 @@ def read_credentials(run: Run, name: str = "") -> Credentials:
     validation = "It has not been validated: nothing is known of its worth."
     if metrics is not None:
         level, unit = get_main_level(metrics)
-        validation = f"Validation: {say_worth(level, unit)}. {say_doubt(level)}".strip()
+        doubt = say_doubt(level, read_decision(run).goal.purpose)
+        validation = f"Validation: {say_worth(level, unit)}. {doubt}".strip()
     return Credentials(
         name=name or run.read_notes()["title"].strip() or run.name,
         sha256=str(run.read_serving().get("sha256", "")),

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from polyp_core.familiarity import FALSE_ALARMS
 from polyp_core.prediction import Classifier, Prediction
 
 _NEAR = 0.01  # to the threshold: a decimal more
@@ -117,6 +118,19 @@ def say_familiarity(prediction: Prediction) -> str:
         return f"Not clearly unlike the {verdict.num_known:,} training images, but beyond them all."
     part = _say_part(verdict.num_beyond / verdict.num_known)
     return f"Not unlike the training images: {part} of them are at least as unusual."
+
+
+def say_known(prediction: Prediction) -> str:
+    """What it means for an answer that the model was trained on this very image."""
+    if prediction.is_refused:
+        return (
+            "There is no answer although the model was trained on this very image: about "
+            f"{_say_part(FALSE_ALARMS)} of images like the training images are refused too."
+        )
+    return (
+        "The model was trained on this very image, so its answer says nothing of how good it is on "
+        "others."
+    )
 
 
 def _say_refusal(prediction: Prediction) -> str:

@@ -68,7 +68,7 @@ def _find_few_of_class(index: Index) -> Finding | None:
 def _find_uneven(index: Index) -> Finding | None:
     shares = index.images["label"].value_counts(normalize=True)
     share = float(shares.max())
-    if share < _UNEVEN:
+    if round_percent(share) < 100 * _UNEVEN:  # as it is printed
         return None
     name = index.class_names[int(shares.idxmax())]
     return Finding(

@@ -15,9 +15,14 @@ from polyp_core.decision import Decision, is_sound, read_decision, read_worth, w
 from polyp_core.errors import RunError
 from polyp_core.evaluation_jobs import find_checks, get_home, list_evaluations
 from polyp_core.evidence.goals import Band
-from polyp_core.origins import Origin, StudyOrigin, are_patients_known, read_origin
+from polyp_core.origins import (
+    Origin,
+    StudyOrigin,
+    are_patients_known,
+    is_split_drawn,
+    read_origin,
+)
 from polyp_core.runs import Run
-from polyp_core.splitting import divide
 from polyp_core.study import Study
 from polyp_core.words import get_main_level, join_words, make_visible, say_number
 
@@ -128,15 +133,8 @@ class Facts:
 
     @cached_property
     def is_drawn(self) -> bool:
-        """Whether the program drew the split: with the same seed it draws the very same again."""
-        if self.index is None or self.index.images.empty:
-            return False
-        images, data = self.index.images, self.config.data
-        try:
-            again = divide(images, data.validation_fraction, data.seed)
-        except (KeyError, TypeError, ValueError):  # damaged
-            return False
-        return bool(again == images["split"].tolist())
+        """Whether the program drew the split."""
+        return self.index is not None and is_split_drawn(self.index.images, self.config.data)
 
     def say_seeds(self) -> str:
         """Such as "seed 5"; of an ensemble "seeds 5 and 6"."""

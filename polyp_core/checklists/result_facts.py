@@ -5,7 +5,8 @@ from typing import Any
 
 from polyp_core.checklists.facts import Facts, Level
 from polyp_core.checklists.model_facts import say_calibration, say_output
-from polyp_core.checks.wording import UNKNOWN, is_sound, list_shortcuts
+from polyp_core.checks.wording import UNKNOWN, list_shortcuts
+from polyp_core.decision import is_threshold_chosen, list_choices, list_decided
 from polyp_core.metrics import pool_patients
 from polyp_core.words import (
     join_words,
@@ -106,22 +107,8 @@ def _say_judged(facts: Facts) -> str:
 
 def _list_chosen(facts: Facts) -> list[str]:
     """What was chosen on the very images that the numbers are of."""
-    training, chosen = facts.config.training, []
     is_told = facts.study is not None and bool(facts.study.caution)  # which says it of each member
-    if training.schedule == "plateau" and training.monitor.startswith("val_"):
-        chosen.append("the learning rate was steered")
-    if facts.is_ended_by_hand:
-        chosen.append("somebody may have ended the training")
-    if not is_told and (training.keep == "best" or training.early_stopping_patience):
-        chosen.append("the epoch was chosen")
-    if "calibration" in (facts.metrics or {}):
-        chosen.append("the temperature was fitted")
-    return chosen + _list_decided(facts)
-
-
-def _list_decided(facts: Facts) -> list[str]:
-    chosen = ["the threshold was chosen"] if _is_threshold_chosen(facts) else []
-    return [*chosen, "the band without an answer was chosen"] if facts.band is not None else chosen
+    return list_decided(facts.run) if is_told else list_choices(facts.run)
 
 
 def say_threshold(facts: Facts) -> str:
@@ -131,7 +118,7 @@ def say_threshold(facts: Facts) -> str:
     decision, band = facts.decision, facts.band
     why = (
         f"{decision.goal.say()}, on validation"
-        if _is_threshold_chosen(facts)
+        if is_threshold_chosen(facts.run)
         else "as it came with the model"
     )
     said = f"Threshold {decision.threshold:.3f}: {why}."
@@ -150,7 +137,7 @@ def say_computation(facts: Facts) -> str:
 
 def say_update(facts: Facts) -> str:
     """What of the model was changed once it could be judged."""
-    chosen = join_words(_list_decided(facts)) if facts.level is not None else ""
+    chosen = join_words(list_decided(facts.run)) if facts.level is not None else ""
     start = "No weight was changed after the evaluation; but on the validation images"
     return " ".join(filter(None, [say_calibration(facts), chosen and f"{start} {chosen}."]))
 
@@ -162,11 +149,6 @@ def explain_no_update(facts: Facts) -> str:
     if facts.level is None or not is_kept:
         return ""
     return "The network was made anew, and nothing of it was changed after its evaluation."
-
-
-def _is_threshold_chosen(facts: Facts) -> bool:
-    came = facts.run.read_serving().get("threshold", 0.5)
-    return facts.decision.goal.kind != "hand" or facts.decision.threshold != came
 
 
 def say_robustness(facts: Facts) -> str:
@@ -196,9 +178,10 @@ def say_shortcuts(facts: Facts) -> str:
     """Whether it looks where no disease is."""
     if not facts.checks:
         return ""
-    if not is_sound(facts.checks):  # damaged, or of another version
+    try:
+        found = list_shortcuts(facts.checks)
+    except (KeyError, TypeError, ValueError, AttributeError):  # damaged, or of another version
         return ""
-    found = list_shortcuts(facts.checks)
     return " ".join(make_visible(said) for verdict, said in found if verdict != UNKNOWN)
 
 

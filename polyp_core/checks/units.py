@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polyp_core.metrics import Metric, estimate_auc, find_t_quantile, pool_patients
+from polyp_core.clusters import find_t_quantile
+from polyp_core.metrics import Metric, estimate_auc, pool_patients
 
 
 def split_units(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.DataFrame]:

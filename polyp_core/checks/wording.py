@@ -7,7 +7,11 @@ from polyp_core import words
 from polyp_core.evidence.wording import NAMES, Plain, say_p, say_signed
 
 SIGN, FINE, UNKNOWN = "sign", "fine", "unknown"  # of a shortcut
+FEW = "few"  # too few images to tell: the interval allows a shortcut as well as none
 _MIN_SALIENCY = 0.05  # less is no weight to speak of, whatever its area
+_MIN_EXCESS = 0.05  # over the area: what an interval has to exclude before nothing is seen in it
+_MIN_LOSS = 0.05  # of the AUC without the border, likewise
+_MIN_COUNT = 5  # of fewer images or patients an interval says too little
 _MIN_DROP = 0.02  # less is hardly a change
 _COUNTS = ("num_images", "num_validation_images", "num_left_out")
 _PLACES = {  # where, and what lies there
@@ -56,11 +60,14 @@ def list_shortcuts(checks: Plain) -> list[tuple[str, str]]:
 
 
 def say_place(place: str, described: Plain) -> tuple[str, str]:
-    """How much of the saliency lies where no disease is: `SIGN`, `FINE` or `UNKNOWN`, and why.
+    """How much of the saliency lies where no disease is, in words, and what follows.
 
     Args:
         place: "outside" or "text".
         described: Of checks.json, with "all" and "classes".
+
+    Returns:
+        `SIGN`, `FINE`, `FEW` or `UNKNOWN`, and why.
     """
     where, what = _PLACES[place]
     found = described["all"]
@@ -85,6 +92,11 @@ def say_place(place: str, described: Plain) -> tuple[str, str]:
             f"{said}; but in images of {' and of '.join(suspects)} it is more than its area "
             f"explains. This can be a shortcut: the model may go by {what}."
         )
+    is_open = min(
+        found["excess"]["high"] - _MIN_EXCESS, found["saliency"]["high"] - _MIN_SALIENCY
+    ) >= 0  # fmt: skip
+    if is_open or found["saliency"]["n"] < _MIN_COUNT:
+        return FEW, f"{said}: too few images to tell."
     if found["excess"]["low"] is not None and found["excess"]["low"] > 0:
         return FINE, f"{said}: more than its area explains, but too little to carry an answer."
     return FINE, f"{said}: no sign of a shortcut."
@@ -112,6 +124,8 @@ def say_border(described: Plain) -> tuple[str, str]:
             f"{said} ({interval}). The border carries a part of the answer: fine if it shows "
             "anatomy, a shortcut if it does not."
         )
+    if difference["low"] <= -_MIN_LOSS:
+        return FEW, f"{said} ({interval}): too few images to tell."
     return FINE, f"{said} ({interval}): no sign that the model goes by the border."
 
 
@@ -124,15 +138,17 @@ def say_robustness(effects: Sequence[Plain], unit: str, measure: str) -> str:
         measure: "auc" or "accuracy".
     """
     say = words.say_auc if measure == "auc" else words.say_percent
-    title, drops = NAMES[measure].title, []
-    for effect in effects:
-        first, last = (effect["levels"][place][unit][measure] for place in (0, -1))
-        drops.append((float(first["value"] - last["value"]), effect))
-    calm = [name_effect(effect) for drop, effect in drops if abs(drop) < _MIN_DROP]
-    drop, worst = max(drops, key=lambda item: item[0])
+    title = NAMES[measure].title
+    drops = [_measure_drop(effect, unit, measure) for effect in effects]
+    calm = [
+        name_effect(effect)
+        for effect, drop in zip(effects, drops, strict=True)
+        if abs(drop) < _MIN_DROP
+    ]
+    worst = effects[drops.index(max(drops))]
     first, last = worst["levels"][0], worst["levels"][-1]
     begun = say(first[unit][measure])
-    if drop < _MIN_DROP:
+    if max(drops) < _MIN_DROP:
         return f"{title} {begun} hardly falls under any of these, even at their strongest."
     said = (
         f"{title} {begun} falls most under {name_effect(worst)}: to {say(last[unit][measure])} at "
@@ -141,10 +157,21 @@ def say_robustness(effects: Sequence[Plain], unit: str, measure: str) -> str:
     return f"{said} It hardly changes under {words.join_words(calm)}." if calm else said
 
 
+def is_robust(effects: Sequence[Plain], unit: str, measure: str) -> bool:
+    """Whether the number hardly falls under any effect; takes what `say_robustness` does."""
+    return all(_measure_drop(effect, unit, measure) < _MIN_DROP for effect in effects)
+
+
 def name_effect(effect: Plain) -> str:
     """Such as "gain" for "Gain, up and down"; what is all capitals stays."""
     name = str(effect["title"]).split(",")[0]
     return name if name.isupper() else name.lower()
+
+
+def _measure_drop(effect: Plain, unit: str, measure: str) -> float:
+    """How far the number falls from the images as they are to the strongest effect."""
+    first, last = (effect["levels"][place][unit][measure] for place in (0, -1))
+    return float(first["value"] - last["value"])
 
 
 def _is_suspect(found: Plain) -> bool:

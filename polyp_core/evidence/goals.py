@@ -66,6 +66,11 @@ class Goal:
             "hand": "set by hand",
         }[self.kind]
 
+    @property
+    def purpose(self) -> str:
+        """The same; "" for a threshold that was chosen for nothing that is known."""
+        return "" if self.kind == "hand" else self.say()
+
 
 @dataclass(frozen=True)
 class Band:

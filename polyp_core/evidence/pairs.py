@@ -15,8 +15,8 @@ import pandas as pd
 from polyp_core import metrics
 from polyp_core.clusters import (
     NOTHING,
+    count_worth,
     find_auc_variance,
-    find_design_effect,
     find_wilson,
     number_clusters,
     place_rows,
@@ -151,8 +151,7 @@ def compare_decisions(
     The p value is exact. Without patients it is McNemar's: each image that only one of them has
     right falls to either with a probability of one half. With patients each patient's surplus of
     right answers does so as a whole. The interval is Newcombe's method 10; with patients all
-    counts are first divided by the design effect (never below 1), the factor by which the
-    patients widen the variance of the difference.
+    counts are first scaled down to what they are worth, see `clusters.count_worth`.
 
     Args:
         labels: `(n,)` of 0 and 1.
@@ -163,8 +162,7 @@ def compare_decisions(
         `n`, `both_right`, `only_a`, `only_b`, `both_wrong`, `p_value`, and `difference` (of the
         accuracies, b less a): `value`, `low`, `high`, `n`, or None with `reason`.
 
-    References: McNemar, Psychometrika 12:153 (1947); Newcombe, Stat Med 17:2635 (1998); Rao and
-    Scott, Biometrics 48:577 (1992) for the design effect.
+    References: McNemar, Psychometrika 12:153 (1947); Newcombe, Stat Med 17:2635 (1998).
     """
     is_positive = np.asarray(labels) == 1
     right_a, right_b = np.asarray(a) == is_positive, np.asarray(b) == is_positive
@@ -184,9 +182,9 @@ def compare_decisions(
     if groups is not None and n > 1 and clusters.max() == 0:
         difference = _describe(value, None, n, reason=_ONE_PATIENT)
     else:
-        effect = find_design_effect(gains, clusters)
+        share = count_worth(gains, clusters) / n
         cells = np.array([counts[key] for key in ("both_right", "only_b", "only_a", "both_wrong")])
-        difference = _describe(value, _find_paired_interval(cells / effect), n)
+        difference = _describe(value, _find_paired_interval(cells * share), n)
     p_value = _flip_signs(np.bincount(clusters, gains).astype(int))
     return {"n": n, **counts, "p_value": p_value, "difference": difference}
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from polyp_core.access import check_writable
 from polyp_core.errors import ConfigError, ModelError
@@ -30,12 +30,12 @@ from polyp_core.files import write_atomically
 from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
 from polyp_core.words import say_number
-from polyp_core.workspace import get_cache_dir
 
 MAX_DIFFERENCE = 1e-4
 MAX_LOGIT_DIFFERENCE = 0.05  # where probabilities are near 0 or 1, which hides differences
 SAMPLE = "images.npy"
 _LOOK_EVERY_S = 0.5  # whether it is an export's turn
+_turn = threading.Lock()
 # What is re-opened in one fresh process, one runtime each; the weights last, since building their
 # network brings in code of this app that the others must do without.
 _RUNTIMES = (("litert",), ("onnx",), ("keras", "saved-model", "weights"))
@@ -214,18 +214,13 @@ def hash_file(path: Path) -> str:
 
 @contextmanager
 def _wait_for_turn(say: Progress) -> Iterator[None]:
-    """One at a time starts TensorFlow, which takes the processor and some memory."""
-    get_cache_dir().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(get_cache_dir() / "export.lock")
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=_LOOK_EVERY_S)
-        except Timeout:
-            say("Waiting for another export to end")
+    """One visitor at a time starts TensorFlow, which takes the processor and some memory."""
+    while not _turn.acquire(timeout=_LOOK_EVERY_S):
+        say("Waiting for another export to end")
     try:
         yield
     finally:
-        lock.release()
+        _turn.release()
 
 
 def _take_place(whole: Path, target: Path) -> None:

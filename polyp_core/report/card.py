@@ -154,7 +154,7 @@ def _describe_data(facts: RunFacts) -> list[str]:
     for split in (split for split in SPLITS if (images["split"] == split).any()):
         rows_of = images[images["split"] == split]
         counts = [int((rows_of["label"] == label).sum()) for label in (0, 1)]
-        rows.append((split, facts.say_images(rows_of), str(counts[0]), str(counts[1])))
+        rows.append((split, facts.say_images(rows_of), f"{counts[0]:,}", f"{counts[1]:,}"))
     names = [escape_markdown(clip(name, 40)) for name in facts.class_names]
     said.append(_write_table(("Part", "Images", *names), rows))
     audited = facts.audited
@@ -239,25 +239,28 @@ def _write_evaluation(facts: RunFacts) -> str:
         return _write_part("Evaluation", [say_no_numbers(facts)])
     level, unit = words.get_main_level(facts.metrics)
     threshold = facts.metrics.get("threshold", facts.decision.threshold)
+    purpose = facts.decision.goal.purpose
     said = [
-        f"On validation {words.say_worth(level, unit)}. {words.say_doubt(level)}".strip(),
+        f"On validation {words.say_worth(level, unit)}. {words.say_doubt(level, purpose)}".strip(),
         escape_markdown(say_standing(facts)),
         # As in the report, also where metrics.json is of an older version.
         _tabulate(facts.validation.numbers if facts.validation else facts.metrics),
-        f"All at the threshold of {100 * threshold:.4g} %. In brackets the 95 % interval.",
+        f"All at the threshold of {words.write_threshold(threshold)}. In brackets the 95 % "
+        "interval.",
     ]
     if "test" in facts.metrics:
         level, unit = words.get_main_level(facts.metrics["test"])
         of_test = facts.test.numbers if facts.test else facts.metrics["test"]
-        said += [f"On test images {words.say_worth(level, unit)}. {words.say_doubt(level)}".strip(),
+        doubt = words.say_doubt(level, purpose)
+        said += [f"On test images {words.say_worth(level, unit)}. {doubt}".strip(),
                  _tabulate(of_test)]  # fmt: skip
     for files, metrics in facts.evaluations:
         level, unit = words.get_main_level(metrics)
         said += [
             f"On other data, {escape_markdown(clip(files.name, 60))}: "
-            f"{words.say_worth(level, unit)}. {words.say_doubt(level)}".strip(),
+            f"{words.say_worth(level, unit)}. {words.say_doubt(level, purpose)}".strip(),
             _tabulate(metrics),
-            f"At the threshold of {100 * metrics.get('threshold', threshold):.4g} %.",
+            f"At the threshold of {words.write_threshold(metrics.get('threshold', threshold))}.",
             *_list(list_left_out(metrics)),
         ]
     return _write_part("Evaluation", said)

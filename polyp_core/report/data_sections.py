@@ -150,11 +150,12 @@ def _say_drawing(facts: RunFacts) -> str:
     data, study = facts.config.data, facts.origin.study
     if study is not None and study.has_folds:
         said = f"The folds were drawn with seed {data.seed}, class by class."
+    elif facts.origin.has_own_split:
+        said = "The data set brings its own split, and it was kept."
     else:
         said = (
-            "Where the folder brought no split of its own, "
-            f"{100 * data.validation_fraction:g} % were kept for validation, drawn with "
-            f"seed {data.seed}, class by class."
+            f"{100 * data.validation_fraction:g} % were drawn for validation, class by class, "
+            f"with seed {data.seed}."
         )
     if data.group_pattern:
         said += f" Patients by the pattern {data.group_pattern} in the file names."

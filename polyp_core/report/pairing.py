@@ -58,7 +58,7 @@ def _name_tests(counted: Matched, unit: str) -> tuple[str, str, str]:
             "Obuchowski", "sign flips",
             "AUC by Obuchowski's paired test and answers by flipping the signs of whole patients' "
             "surplus of right answers, since images of one patient go together; with Newcombe's "
-            "interval, widened by the design effect.",
+            "interval, for as many images as they are worth.",
         )  # fmt: skip
     return (
         "DeLong", "McNemar",

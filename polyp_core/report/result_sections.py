@@ -3,6 +3,7 @@
 import numpy as np
 
 from polyp_core import words
+from polyp_core.decision import is_threshold_chosen, list_decided
 from polyp_core.evaluation import list_left_out
 from polyp_core.evidence.goals import Band
 from polyp_core.evidence.wording import NAMES, Plain, list_reasons, say_number
@@ -48,9 +49,9 @@ def say_standing(facts: RunFacts) -> str:
         said = (
             f"Each image was judged by the members that had not seen it. {facts.ensemble.caution}"
         )
-        of_all = [choice for choice in chosen if "threshold" in choice or "band" in choice]
-        if of_all:
-            said = f"{said.strip()} On these same images {join_words(of_all)}."
+        decided = list_decided(facts.run)
+        if decided:
+            said = f"{said.strip()} On these same images {join_words(decided)}."
         return said.strip()
     if not chosen:
         return "This is validation. Neither epoch nor threshold was chosen on these images."
@@ -140,10 +141,8 @@ def write_threshold(facts: RunFacts) -> str:
     positive = clip(facts.class_names[1], 40)
     text = write_paragraph(
         f"An image is called {positive} from a probability of "
-        f"{100 * decision.threshold:.4g}{NBSP}% on. Its purpose: {decision.goal.say()}."
-        + (f" It was chosen on {'patients' if decision.level == 'patient' else 'single images'}."
-           if decision.goal.kind != "hand" else "")
-    )  # fmt: skip
+        f"{words.write_threshold(decision.threshold)} on{_say_purpose(facts)}."
+    )
     text += write_paragraph(_say_band(decision.band, decision.target_error))
     if judged is None:
         return text + write_missing(say_no_numbers(facts))
@@ -168,6 +167,15 @@ def write_threshold(facts: RunFacts) -> str:
             draw_matrix(level, names, decision.threshold),
         ]
     )
+
+
+def _say_purpose(facts: RunFacts) -> str:
+    """What the threshold is for, or that nobody chose it."""
+    goal = facts.decision.goal
+    if goal.kind != "hand":
+        counted = "patients" if facts.decision.level == "patient" else "single images"
+        return f": it is for {goal.say()}, and was chosen on {counted}"
+    return f", {goal.say() if is_threshold_chosen(facts.run) else 'as the model came'}"
 
 
 def write_failures(facts: RunFacts) -> str:
@@ -223,8 +231,8 @@ def _write_judged(facts: RunFacts, judged: Judged) -> str:
     text = write_table(heads, rows, num_text=2)
     cluster = UNITS[judged.levels[units[0]].cluster_unit]
     text += write_note(
-        f"At the threshold of {100 * judged.threshold:.1f}{NBSP}%, with an answer for all. In "
-        "brackets the 95 % interval: Wilson's for proportions, DeLong's for the AUC, for the "
+        f"At the threshold of {words.write_threshold(judged.threshold)}, with an answer for all. "
+        "In brackets the 95 % interval: Wilson's for proportions, DeLong's for the AUC, for the "
         f"others the middle 95 % of 2,000 bootstrap samples; all of whole {cluster}."
     )
     text += write_list(list_reasons(numbers))
@@ -257,7 +265,7 @@ def _write_basic(metrics: Plain) -> str:
         rows.append(cells)
     threshold = metrics.get("threshold")
     return write_table(heads, rows, num_text=2) + (
-        write_note(f"At the threshold of {100 * threshold:.4g}{NBSP}%.")
+        write_note(f"At the threshold of {words.write_threshold(threshold)}.")
         if threshold is not None else ""
     )  # fmt: skip
 
@@ -272,7 +280,8 @@ def _write_external(facts: RunFacts) -> str:
     for files, metrics in facts.evaluations:
         level, unit = words.get_main_level(metrics)
         text += write_paragraph(
-            f"{clip(files.name, 80)}: {words.say_worth(level, unit)}. {words.say_doubt(level)}"
+            f"{clip(files.name, 80)}: {words.say_worth(level, unit)}. "
+            f"{words.say_doubt(level, facts.decision.goal.purpose)}"
         )
         text += _write_basic(metrics)
         text += write_list(list_left_out(metrics))

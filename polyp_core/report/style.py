@@ -79,9 +79,10 @@ pre { white-space: pre-wrap; background: #f3f4f6; padding: 2.5mm 3mm; margin: 2m
 @media print {
   html { background: none; }
   body { margin: 0; width: auto; padding: 0; box-shadow: none; }
-  h2, h3, caption { break-after: avoid; }
+  h2, h3, h2 + p, h3 + p, caption { break-after: avoid; }
+  tbody tr:first-child, tr:nth-last-child(2) { break-after: avoid; }
   #checklists { break-before: page; }
-  figure, tr, dl, pre, .missing, .warning, nav { break-inside: avoid; }
+  figure, tr, dl, pre, h2 + p, h3 + p, .missing, .warning, nav { break-inside: avoid; }
   .charts, .pictures.eight { break-inside: avoid; }
   p, li { orphans: 3; widows: 3; }
   thead { display: table-header-group; }

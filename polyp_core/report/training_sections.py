@@ -85,12 +85,10 @@ def write_training(facts: RunFacts) -> str:
             f"There are no curves: no epoch was finished, or history.csv is missing. The run is "
             f"{facts.state}."
         )
-    planned, seconds = settings.epochs, float(np.nansum(history["seconds"]))
     text += write_paragraph(
-        f"{words.say_number(len(history), 'epoch')} of {planned} done"
-        + (f", in {words.say_duration(seconds)}" if seconds > 0 else "") + "."
+        f"{words.say_number(len(history), 'epoch')} of {settings.epochs} done{_say_times(facts)}."
         + (" Training was ended by hand." if facts.was_ended_by_hand else "")
-    )  # fmt: skip
+    )
     text += write_row(_draw_curves(facts), "charts three")
     text += write_note(
         "Thin and grey: training, with augmentation and dropout. Thick and blue: validation. "
@@ -103,6 +101,14 @@ def write_training(facts: RunFacts) -> str:
     if not found:
         return text + write_paragraph(said)
     return text + write_list(f"{one.title} {one.evidence} {one.advice}" for one in found)
+
+
+def _say_times(facts: RunFacts) -> str:
+    """What the run took, as the pages say it, and what of that the epochs took."""
+    epochs_s, whole_s = float(np.nansum(facts.history["seconds"])), facts.status.get("elapsed_s")
+    of_epochs = f"{words.say_duration(epochs_s)} for the epochs" if epochs_s > 0 else ""
+    of_all = f"{words.say_duration(whole_s)} in all" if isinstance(whole_s, int | float) else ""
+    return f": {' and '.join(filter(None, [of_epochs, of_all]))}" if of_epochs or of_all else ""
 
 
 def write_selection(facts: RunFacts) -> str:

@@ -203,11 +203,15 @@ def write_checklists(facts: RunFacts) -> str:
 def _say_worth(facts: RunFacts) -> str:
     if facts.metrics is None:
         return say_no_numbers(facts)
+    purpose = facts.decision.goal.purpose
     level, unit = words.get_main_level(facts.metrics)
-    said = f"On validation {words.say_worth(level, unit)}. {words.say_doubt(level)}".strip()
+    said = (
+        f"On validation {words.say_worth(level, unit)}. {words.say_doubt(level, purpose)}".strip()
+    )
     if "test" in facts.metrics:
         level, unit = words.get_main_level(facts.metrics["test"])
-        said += f" On test images {words.say_worth(level, unit)}. {words.say_doubt(level)}".rstrip()
+        doubt = words.say_doubt(level, purpose)
+        said += f" On test images {words.say_worth(level, unit)}. {doubt}".rstrip()
     return said
 
 

@@ -1,7 +1,15 @@
 """What a report concludes of a run: an answer to each question, and what must not be concluded."""
 
 from polyp_core import words
-from polyp_core.checks.wording import SIGN, choose_measure, list_shortcuts, say_robustness
+from polyp_core.checks.wording import (
+    FEW,
+    FINE,
+    SIGN,
+    choose_measure,
+    is_robust,
+    list_shortcuts,
+    say_robustness,
+)
 from polyp_core.evidence.wording import Plain, say_number
 from polyp_core.report.facts import RunFacts
 from polyp_core.report.page import clip, hide_names
@@ -15,7 +23,7 @@ def list_verdicts(facts: RunFacts) -> list[tuple[str, str]]:
     found.append(("Split", _say_split(facts)))
     if facts.metrics is not None:
         level, unit = words.get_main_level(facts.metrics)
-        found.append(("Above the baseline", _say_baseline(level)))
+        found.append(("Above the baseline", _say_baseline(facts, level)))
         found.append(("Sensitivity", _say_of(level["sensitivity"], unit)))
         found.append(("Specificity", _say_of(level["specificity"], unit)))
         found.append(("AUC", f"{words.say_auc(level['auc'])}, n = {level['auc']['n']:,} {unit}"))
@@ -55,17 +63,23 @@ def list_limits(facts: RunFacts) -> list[str]:
             n = level[key]["n"]
             if n < 30:
                 found.append(f"Only {n} {unit} of class {name} were judged: the {key} is unsure.")
-        doubt = words.say_doubt(level)
+        doubt = words.say_doubt(level, facts.decision.goal.purpose)
         if doubt:
             found.append(f"The accuracy is not surely above the majority baseline. {doubt}")
     if facts.audited.audit is not None:
         found += [
             f"The audit found: {hide_names(finding.title, facts.class_names)}"
             for finding in facts.audited.audit.findings
-            if finding.severity != "note"
+            if finding.severity != "note" or finding.kind == "uneven_classes"
         ]
     if facts.checks is None:
         found.append("Whether it goes by shortcuts, and whether it bears worse images, is unknown.")
+    else:
+        shortcuts = list_shortcuts(facts.checks)
+        found += [said for verdict, said in shortcuts if verdict in (SIGN, FEW)]
+        effects, measured = facts.checks["robustness"], choose_measure(facts.checks)
+        if not is_robust(effects, *measured):
+            found.append(f"Worse images take from it: {say_robustness(effects, *measured)}")
     found += [
         "The images are a sample of whoever collected them. The share of positives, and with it "
         "PPV and NPV, will differ elsewhere.",
@@ -95,23 +109,31 @@ def _say_split(facts: RunFacts) -> str:
     return "by patient; none on both sides"
 
 
-def _say_baseline(level: Plain) -> str:
+def _say_baseline(facts: RunFacts, level: Plain) -> str:
     if level["accuracy"]["n"] == 0:
         return "not judged"
     baseline = words.write_percent(level["majority_accuracy"]["value"])
     if not words.say_doubt(level):
         return f"yes: the whole interval lies above {baseline}"
-    is_above = level["accuracy"]["value"] > level["majority_accuracy"]["value"]
-    return f"not surely: the interval holds {baseline}" if is_above else f"no: it is {baseline}"
+    if level["accuracy"]["value"] > level["majority_accuracy"]["value"]:
+        return f"not surely: the interval holds {baseline}"
+    goal = facts.decision.goal
+    return f"no: that is {baseline}" + (
+        f", and the threshold is for {goal.say()}" if goal.kind != "hand" else ""
+    )
 
 
 def _say_shortcuts(facts: RunFacts) -> str:
     checks = facts.checks
     if checks is None:
         return "not tested"
-    num_signs = sum(verdict == SIGN for verdict, _ in list_shortcuts(checks))
-    if num_signs:
-        return f"{words.say_number(num_signs, 'sign')} of a shortcut, see Robustness and shortcuts"
+    verdicts = [verdict for verdict, _ in list_shortcuts(checks)]
+    if SIGN in verdicts:
+        signs = words.say_number(verdicts.count(SIGN), "sign")
+        return f"{signs} of a shortcut, see Robustness and shortcuts"
+    if FEW in verdicts:
+        few = f"too few images to tell in {verdicts.count(FEW)} of {len(verdicts)} checks"
+        return f"{few}, no sign in the others" if FINE in verdicts else few
     return "no sign in the checks"
 
 

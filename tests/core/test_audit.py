@@ -532,8 +532,14 @@ def test_three_quarters_of_one_class_are_uneven():
     finding = findings["uneven_classes"]
     assert (finding.severity, finding.count) == ("note", 120)
     assert finding.title == "75 % of the images are of class 'normal'."
-    index.images.loc[0, "label"] = 1
+    index.images.loc[0, "label"] = 1  # 119 of 160, which is printed as 74 %
     assert find(index) == {}
+
+
+def test_what_is_printed_as_75_percent_is_uneven():
+    index = make_index(200, 120)  # 320 images
+    index.images["label"] = [0] * 239 + [1] * 81  # 74.7 %
+    assert find(index)["uneven_classes"].title == "75 % of the images are of class 'normal'."
 
 
 @pytest.mark.parametrize("n", [1, 5, 12, 40, 250])

@@ -152,6 +152,14 @@ def test_a_split_that_the_folders_bring_is_said_also_of_a_copy(run, tmp_path):
     assert "brings its own split" not in get_item(run, "claim", "19").answer
 
 
+def test_a_split_that_was_drawn_of_a_manifest_is_not_called_the_data_sets_own(run, tmp_path):
+    change_config(run, "data.folder=list.csv")
+    assert get_item(run, "claim", "19").answer.startswith("25 % of the images were drawn")
+    shared = write_shared_run(run, tmp_path / "shared")
+    assert not json.loads(shared.path("shared.json").read_text())["own_split"]
+    assert "brings its own split" not in get_item(shared, "claim", "19").known
+
+
 @pytest.mark.parametrize("damage", ["{", '{"answers": {"claim": 5}}', '{"answers": [1]}'])
 def test_damaged_answers_do_not_go_into_a_copy(run, tmp_path, damage, caplog):
     run.path("checklists.json").write_text(damage)
@@ -236,8 +244,12 @@ def test_the_checks_answer_for_robustness_and_shortcuts(run):
     assert "31\xa0% (26–36) of the saliency lies outside the scan area, which takes 40\xa0%" in said
     assert "the AUC is 0.84 (0.70–0.90) instead of 0.90 (0.80–0.95)" in said
     assert "No text was found" not in said
+    files.write_json("checks.json", make_found() | {"robustness": []})  # damaged in a part
+    assert get_item(run, "claim", "30").origin == "open"
+    assert "of the saliency" in get_item(run, "claim", "31").answer
     files.write_json("checks.json", {"robustness": []})  # of another version
     assert get_item(run, "claim", "30").origin == "open"
+    assert "of the saliency" not in get_item(run, "claim", "31").answer
 
 
 def test_a_persons_answer_comes_first_and_the_runs_stays_beside_it(run):
@@ -356,8 +368,9 @@ def test_a_run_that_failed_or_lost_its_files_has_a_sheet_all_the_same(run):
 
 
 def test_without_a_single_validation_image_no_result_is_told(run):
-    nothing = evaluate_predictions(run.read_predictions().iloc[:0], 0.5)
-    run.write_json("metrics.json", {"threshold": 0.5, **nothing})
+    nothing = run.read_predictions().iloc[:0]
+    run.write_table("predictions.csv", nothing)
+    run.write_json("metrics.json", {"threshold": 0.5, **evaluate_predictions(nothing, 0.5)})
     for number in ("28", "29", "32", "37", "38"):
         assert get_item(run, "claim", number).origin == "open", number
     assert "no images to test on" not in write_sheet_markdown(run, "claim")
@@ -380,15 +393,17 @@ def test_what_followed_validation_is_said(run):
     assert "the learning rate" not in get_item(run, "claim", "32").answer
     change_config(run, "training.schedule=plateau", "training.monitor=val_loss", "training.ema=0")
     said = get_item(run, "claim", "32").answer
-    assert "on them the learning rate was steered and the temperature was fitted" in said
+    assert "on them the learning rate was lowered and the temperature was fitted" in said
     assert "no part" not in said
     history = run.read_history()
     run.write_table("history.csv", history.iloc[:30])
     assert "ended by hand after 30 of 120 epochs" in get_item(run, "claim", "26").answer
     assert "not chosen by its results" not in get_item(run, "claim", "26").answer
-    assert "somebody may have ended the training" in get_item(run, "claim", "32").answer
-    change_config(run, "training.monitor=loss")
-    assert "the learning rate" not in get_item(run, "claim", "32").answer
+    assert "the end of training may have been chosen" in get_item(run, "claim", "32").answer
+    change_config(run, "training.monitor=loss", "training.keep=best")  # which validation is not
+    said = get_item(run, "claim", "32").answer
+    assert "the learning rate" not in said
+    assert "the epoch was chosen" not in said
 
 
 def test_drawing_patients_alike_tells_what_that_makes_of_the_classes(run):

@@ -7,9 +7,11 @@ import pytest
 
 from polyp_core.checks import EFFECTS
 from polyp_core.checks.wording import (
+    FEW,
     FINE,
     SIGN,
     UNKNOWN,
+    is_robust,
     is_sound,
     list_shortcuts,
     say_border,
@@ -89,6 +91,8 @@ def make_found(num_patients=None, **places) -> dict:
         (make_place(ill=(0.7, 0.4, (0.2, 0.4))), SIGN, "but in images of ill it is more than its"),
         # Surely more than its area, yet next to nothing.
         (make_place(0.03, 0.01, (0.01, 0.03)), FINE, "too little to carry an answer."),
+        # The interval excludes neither.
+        (make_place(0.31, 0.40, (-0.3, 0.1)), FEW, "of the picture: too few images to tell."),
         (make_place(num_with=4), FINE, "in the 4 of 20 images that have any"),
     ],
 )
@@ -97,6 +101,16 @@ def test_where_the_model_looks_in_words(place, verdict, part):
     assert found == verdict
     assert part in said
     assert "on burned-in text" in said
+
+
+def test_one_image_tells_nothing():
+    place = make_place(0.01, 0.01, (-1.0, 1.0), num_with=1)
+    place["all"]["saliency"] = make_metric(0.01, 0.0, 1.0, n=1)
+    verdict, said = say_place("text", place)
+    assert verdict == FEW
+    assert said.endswith("in the 1 of 20 images that have any: too few images to tell.")
+    place["all"]["saliency"] = make_metric(0.01, 0.01, 0.01, n=2)  # which happen to be alike
+    assert say_place("text", place)[0] == FEW
 
 
 def test_a_place_that_no_image_has_is_no_good_news():
@@ -114,6 +128,15 @@ def test_a_border_of_one_class_is_not_judged():
     assert "All of these are of one class" in said
 
 
+@pytest.mark.parametrize(("low", "verdict"), [(-0.12, FEW), (-0.02, FINE)])
+def test_a_border_of_a_wide_interval_is_no_good_news(low, verdict):
+    border = make_border()
+    border["image"]["difference"]["low"] = low
+    found, said = say_border(border)
+    assert found == verdict
+    assert ("too few images to tell" in said) == (verdict == FEW)
+
+
 def test_the_border_is_judged_by_patient_where_patients_are_known():
     border = make_border()
     border["patient"] = make_border(high=-0.02)["image"]
@@ -129,6 +152,8 @@ def test_what_a_model_bears_in_words():
     )
     calm = say_robustness(effects, "image", "accuracy")
     assert "hardly falls under any of these" in calm
+    assert not is_robust(effects, "image", "auc")
+    assert is_robust(effects, "image", "accuracy")
 
 
 def test_all_that_was_looked_at_has_its_sentence():

@@ -138,6 +138,22 @@ def test_a_models_worth_is_told_at_the_threshold_in_use(run):
     assert worth["image"]["accuracy"]["n"] == 4
 
 
+def test_what_an_older_version_counted_is_counted_anew(run):
+    predictions = pd.DataFrame({
+        "path": list("abcd"), "split": "validation", "group": ["p", "p", "q", "q"],
+        "label": [0, 0, 1, 1], "probability": [0.1, 0.3, 0.3, 0.9],
+    })  # fmt: skip
+    alone = evaluate_predictions(predictions.assign(group=""), 0.5)  # images as independent
+    run.write_json("metrics.json", {"threshold": 0.5, **alone})
+    assert read_worth(run)["image"] == alone["image"]
+    run.write_table("predictions.csv", predictions)
+    assert read_worth(run) == {"threshold": 0.5, **evaluate_predictions(predictions, 0.5)}
+    run.write_table("predictions.csv", predictions.assign(group=""))
+    assert "patient" not in read_worth(run)
+    run.write_table("predictions.csv", predictions[:0])
+    assert read_worth(run) == run.read_metrics()
+
+
 def test_test_images_are_told_at_the_same_threshold_as_validation(run):
     predictions = pd.DataFrame({
         "path": list("abcdef"), "split": ["validation"] * 3 + ["test"] * 3, "group": "",

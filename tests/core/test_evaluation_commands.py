@@ -45,7 +45,7 @@ def test_evaluate_gives_every_number_of_the_evidence(run, capsys):
     assert result["patient"] == expected["patient"]
     without_prevalence = {name for name in INTERVALS if "prevalence" not in name}
     assert set(result["image"]) == without_prevalence
-    assert result["threshold_origin"] == "that of the run, set by hand"
+    assert result["threshold_origin"] == "that of the run, as the model came"
     assert result["num_validation_images"] == result["num_images"]
 
 
@@ -108,7 +108,10 @@ def test_evaluate_says_what_counts_and_what_does_not(run, capsys):
     num_train = len(run.read_index().select("train"))
     assert f"{num_train} images left out: the model was trained on them." in text
     assert "All are images that the model was validated on: this is no test." in text
-    assert "Positive: 'calcified' from probability 0.5 on (that of the run, set by hand)." in text
+    assert (
+        "Positive: 'calcified' from probability 0.5 on (that of the run, as the model came)."
+        in text
+    )
     assert "by patient  auc " in text
     assert "by image    expected_calibration_error " in text
 

@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from filelock import FileLock
 from PIL import Image
 
 from polyp_core import exports, region, study
@@ -49,7 +48,7 @@ from polyp_core.phantom import draw_parameters, render_phantom
 from polyp_core.prediction import load_classifier
 from polyp_core.report import write_model_card, write_report
 from polyp_core.runs import Run
-from polyp_core.workspace import DEMO_RUN, get_cache_dir
+from polyp_core.workspace import DEMO_RUN
 from tests.conftest import wait_until
 from tests.core.studies import finish_member, make_index, make_study
 
@@ -285,14 +284,12 @@ def test_a_second_export_waits_for_the_first_and_can_be_cancelled(tmp_path, monk
             raise InterruptedError
 
     monkeypatch.setattr(making, "run_child", lambda *_: pytest.fail("started"))
-    get_cache_dir().mkdir(parents=True, exist_ok=True)
-    with FileLock(get_cache_dir() / "export.lock"), pytest.raises(InterruptedError):
+    with making._turn, pytest.raises(InterruptedError):
         export_run(run, "weights", tmp_path / "model.weights.h5", say)
     monkeypatch.setattr(making, "run_child", lambda *_: {"weights": {}})
     with pytest.raises(KeyError, match="probabilities"):  # it was its turn
         export_run(run, "weights", tmp_path / "model.weights.h5", say)
-    with FileLock(get_cache_dir() / "export.lock", timeout=0):  # given back, whatever happened
-        pass
+    assert not making._turn.locked()  # given back, whatever happened
 
 
 def test_a_child_ends_with_a_server_that_is_killed(tmp_path):

@@ -55,7 +55,7 @@ def make_judged(num_wrong, num_folds=5, num_seeds=1, n=60, spread=()):
                 pd.DataFrame(
                     {"share": share, "seed": seed, "fold": np.arange(n) // 2 % num_folds + 1,
                      "threshold": 0.5, "num_training": 96 * share, "num_patients": 48 * share,
-                     "unit": "patients", "label": labels,
+                     "group": "", "unit": "patients", "label": labels,
                      "probability": np.where((labels == 1) != is_wrong, 0.8, 0.2)}
                 )
             )  # fmt: skip
@@ -85,14 +85,20 @@ def test_points_by_hand(start):
         )
 
 
-def test_the_last_point_of_one_seed_is_the_number_of_the_study(start):
-    study = start(num_folds=3)
+@pytest.mark.parametrize(("num_unknown", "level"), [(0, "patient"), (1, "image")])
+def test_the_last_point_of_one_seed_is_the_number_of_the_study(
+    tmp_path, monkeypatch, num_unknown, level
+):
+    index = make_index(tmp_path, 60)
+    index.images.loc[: num_unknown - 1, "group"] = ""  # then images are counted, patients whole
+    study = make_study(monkeypatch, tmp_path / "s", index, num_folds=3, shares=SHARES)
     finish_curve(study, WRONG)
-    metrics = summarise(study)[0]["patient"]
+    metrics = summarise(study)[0]
+    assert ("patient" in metrics) == (level == "patient")
     last = read_curve(study).iloc[-1]
     for name in ("auc", "accuracy"):
         for column, key in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
-            assert last[column] == pytest.approx(metrics[name][key])
+            assert last[column] == pytest.approx(metrics[level][name][key])
 
 
 def test_seeds_are_averaged_and_their_intervals_too():
@@ -265,8 +271,8 @@ def simulate(generator, law):
             rows.append(
                 pd.DataFrame(
                     {"share": share, "seed": 0, "fold": number, "threshold": 0.5,
-                     "num_training": 384 * share, "num_patients": np.nan, "unit": "images",
-                     "label": labels,
+                     "num_training": 384 * share, "num_patients": np.nan, "group": "",
+                     "unit": "images", "label": labels,
                      "probability": np.where((labels == 1) != (drawn < level), 0.8, 0.2)}
                 )
             )  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 from scipy.stats import binomtest, fisher_exact, mannwhitneyu, norm, t
 from sklearn.metrics import log_loss, roc_auc_score
 
+from polyp_core.clusters import find_t_quantile
 from polyp_core.metrics import (
     binary_crossentropy,
     estimate_auc,
@@ -12,7 +13,6 @@ from polyp_core.metrics import (
     estimate_proportion,
     evaluate,
     evaluate_predictions,
-    find_t_quantile,
     pool_patients,
 )
 

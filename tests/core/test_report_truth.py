@@ -6,10 +6,13 @@ import re
 import shutil
 from dataclasses import asdict, replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from polyp_core import words
+from polyp_core.audit import Audit
+from polyp_core.audit.counts import find_counts
 from polyp_core.decision import Band, Decision, Goal, write_decision
 from polyp_core.exports.sharing import write_shared_run
 from polyp_core.metrics import evaluate_predictions
@@ -17,14 +20,17 @@ from polyp_core.origins import FILE
 from polyp_core.presets import get_preset
 from polyp_core.report import _WRITERS as WRITERS
 from polyp_core.report import write_comparison, write_model_card, write_report
+from polyp_core.report.auditing import Audited
 from polyp_core.report.facts import RunFacts
 from polyp_core.report.layers import list_layers
 from polyp_core.report.page import hide_names
 from polyp_core.report.repeating import write_command
+from polyp_core.report.verdicts import list_limits
 from polyp_core.runs import Run
 from polyp_core.study import Study, summarise
 from polyp_core.workspace import DEMO_RUN
 from tests.core.studies import finish_member, make_index, make_study
+from tests.core.test_checks_wording import make_border, make_found, make_place
 
 
 def read_text(run: Run, *names: str) -> str:
@@ -113,8 +119,8 @@ def test_numbers_that_cannot_be_counted_anew_name_their_own_threshold(tmp_path):
     write_decision(run, Decision(Goal("hand", 0.05), 0.05))
     run.path("predictions.csv").unlink()
 
-    assert "At the threshold of 50 %" in read_text(run, "performance")
-    assert "All at the threshold of 50 %" in write_model_card(run)
+    assert "At the threshold of 50.0 %" in read_text(run, "performance")
+    assert "All at the threshold of 50.0\N{NO-BREAK SPACE}%" in write_model_card(run)
 
 
 def test_other_data_stand_beside_their_own_baseline_with_their_own_unit(tmp_path):
@@ -139,7 +145,7 @@ def test_other_data_stand_beside_their_own_baseline_with_their_own_unit(tmp_path
     assert f"ward {said}, n = {len(other)} images, majority baseline {baseline} %" in alt
     assert f"majority baseline {words.round_percent(of_validation)} %;" in alt
     assert f"ward, {len(other)} images" in chart
-    assert "At the threshold of 50 %" in read_text(run, "performance").split("Other data")[1]
+    assert "At the threshold of 50.0 %" in read_text(run, "performance").split("Other data")[1]
     assert "by patient" not in chart.split("<dl")[0]
     lines = re.findall(r'<polyline points="([\d.]+),[\d.]+ ', chart)
     assert len(set(lines)) == 2  # each row has its own dashes
@@ -365,11 +371,7 @@ def test_damaged_numbers_are_none_and_no_error(tmp_path, metrics, has_prediction
 )  # fmt: skip
 def test_damaged_checks_are_said_and_no_error(tmp_path, checks):
     run = copy_demo(tmp_path)
-    files = Run(run.path("checks"))
-    files.directory.mkdir()
-    shutil.copy(run.path("config.json"), files.path("config.json"))
-    files.write_json("checks.json", checks)
-    files.write_json("status.json", {"state": "finished", "message": "Finished"})
+    give_checks(run, checks)
 
     assert "damaged or of another version" in read_text(run, "robustness")
     assert "unknown" in read_text(run, "limits")
@@ -399,6 +401,80 @@ def test_tests_by_image_are_named_after_what_they_are(tmp_path, monkeypatch):
     assert "p (sign flips)" in text
     assert "DeLong's paired" not in text
     assert "McNemar" not in text
+
+
+def give_checks(run: Run, checks: dict) -> None:
+    files = Run(run.path("checks"))
+    files.directory.mkdir()
+    shutil.copy(run.path("config.json"), files.path("config.json"))
+    files.write_json("checks.json", checks)
+    files.write_json("status.json", {"state": "finished", "message": "Finished"})
+
+
+def test_a_threshold_for_sensitivity_is_no_failure_and_the_default_nobodys_choice(tmp_path):
+    run = copy_demo(tmp_path)
+    came = read_text(run, "threshold")
+    assert "from a probability of 50.0 % on, as the model came." in came
+    assert "set by hand" not in came
+
+    write_decision(run, Decision(Goal("sensitivity", 1.0), 0.001))
+    said = "This threshold is for at least 100 % sensitivity, and pays for it with right answers."
+    for text in (read_text(run, "summary"), read_text(run, "limits"), write_model_card(run)):
+        assert said in text
+        assert "worse than that" not in text
+    assert "it is for at least 100 % sensitivity, and was chosen on" in read_text(run, "threshold")
+
+    write_decision(run, Decision(Goal("hand", 0.001), 0.001))
+    assert "0.1 % on, set by hand." in read_text(run, "threshold")
+    assert "It is worse than that" in write_model_card(run)
+
+
+def test_what_the_checks_have_found_stands_among_the_limits(tmp_path):
+    run = copy_demo(tmp_path)
+    text = make_place(0.01, 0.01, (-1.0, 1.0), num_with=1)
+    text["all"]["saliency"]["n"] = 1
+    give_checks(run, make_found(text=text, border=make_border()))
+
+    limits, card = read_text(run, "limits"), write_model_card(run)
+    assert "AUC 0.90 (0.80–1.00) falls most under noise: to 0.50" in limits
+    assert "falls most under noise" in card
+    assert "too few images to tell" in card
+    assert "is unknown" not in limits
+    assert "no sign" not in limits
+    summary = read_text(run, "summary")
+    assert "too few images to tell in 2 of 3 checks, no sign in the others" in summary
+
+
+def test_classes_of_very_different_size_stand_among_the_limits(tmp_path):
+    facts = RunFacts(copy_demo(tmp_path))
+    index = replace(facts.index, images=facts.index.images.assign(label=[1] + [0] * 806))
+    findings = [finding for finding in find_counts(index) if finding]
+    facts.audited = Audited(audit=Audit(findings=findings, pairs=np.empty((0, 2)), counts={}))
+    assert "The audit found: 99 % of the images are of class 'non-calcified'." in list_limits(facts)
+
+
+def test_it_is_said_what_the_epochs_took_and_what_all_took(tmp_path):
+    run = copy_demo(tmp_path)
+    seconds = run.read_history()["seconds"].sum()
+    run.write_json("status.json", run.read_status() | {"elapsed_s": seconds + 3600})
+    epochs, whole = words.say_duration(seconds), words.say_duration(seconds + 3600)
+    said = f"120 epochs of 120 done: {epochs} for the epochs and {whole} in all."
+    assert said in read_text(run, "training")
+
+
+@pytest.mark.parametrize(
+    ("is_own", "said"),
+    [(True, "The data set brings its own split, and it was kept."),
+     (False, "25 % were drawn for validation, class by class, with seed")],
+)  # fmt: skip
+def test_it_is_said_whose_split_it_is(tmp_path, is_own, said):
+    run = copy_demo(tmp_path)
+    if is_own:
+        index = pd.read_csv(run.path("index.csv"), dtype=str, keep_default_na=False)
+        run.write_table("index.csv", index.assign(path=index["split"] + "/" + index["path"]))
+    text = read_text(run, "split")
+    assert said in text
+    assert "Where the folder" not in text
 
 
 def test_damaged_numbers_of_a_member_leave_the_comparison_readable(tmp_path, monkeypatch):

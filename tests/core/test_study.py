@@ -93,8 +93,8 @@ def test_the_mean_over_seeds_is_pooled_over_folds_by_hand(study, index):
     assert set(predictions["num_members"]) == {2}
     # Right: p0, p1, p2, p5 of six; of the positive ones p1 and p5 of three.
     assert metrics["patient"]["accuracy"] == vars(estimate_proportion(4, 6))
-    # Both images of a patient are alike, so 2.2 of twelve are worth one: 2 * (6 / 5) / (12 / 11).
-    worth = vars(estimate_proportion(8, 12, design_effect=2.2))
+    # Both images of a patient are alike, so they are worth the six patients.
+    worth = vars(estimate_proportion(8, 12, worth=6.0))
     assert metrics["image"]["accuracy"] == pytest.approx(worth)
     assert metrics["patient"]["sensitivity"] == vars(estimate_proportion(2, 3))
     assert metrics["patient"]["specificity"] == vars(estimate_proportion(2, 3))
@@ -107,6 +107,10 @@ def test_the_mean_over_seeds_is_pooled_over_folds_by_hand(study, index):
     assert metrics["patient"]["majority_accuracy"]["value"] == 0.5
     assert (metrics["num_members"], metrics["num_finished"], metrics["num_images"]) == (4, 4, 12)
     assert json.loads(json.dumps(metrics)) == metrics
+    study.files.write_json("metrics.json", metrics | {"image": metrics["patient"]})
+    assert study.read_metrics()["image"] == metrics["patient"]
+    study.files.write_table("predictions.csv", predictions)
+    assert study.read_metrics() == metrics  # whatever an older version counted
 
 
 def test_spread_by_hand():

@@ -1,5 +1,6 @@
 import pytest
 
+from polyp_core.evidence.goals import Goal
 from polyp_core.words import (
     get_main_level,
     make_visible,
@@ -11,6 +12,7 @@ from polyp_core.words import (
     say_percent,
     say_worth,
     speaks_of_absence,
+    write_threshold,
 )
 
 UNDEFINED = {"value": None, "low": None, "high": None, "n": 0}
@@ -60,7 +62,7 @@ def test_worth_of_nearly_all_right_is_not_100_percent():
         "majority_accuracy": make_metric(0.5, 0.47, 0.53, 1000),
     }
     assert say_worth(level, "images").startswith(
-        "999 of 1000 images right, 99\xa0% (95 % interval 99 to 99);"
+        "999 of 1,000 images right, 99\xa0% (95 % interval 99 to 99);"
     )
 
 
@@ -119,7 +121,26 @@ def test_doubt_is_said_where_the_interval_does_not_clear_the_baseline(value, low
 def test_what_to_do_about_a_poor_result_is_for_the_page_to_say():
     accuracy = {"value": 0.6, "low": 0.4, "high": 0.8, "n": 20}
     level = {"accuracy": accuracy, "majority_accuracy": accuracy | {"value": 0.7}}
-    assert say_doubt(level, "ask the doctor") == "It is worse than that: ask the doctor."
+    assert say_doubt(level, "", "ask him") == "It is worse than that: ask him."
+
+
+def test_a_threshold_for_something_else_than_right_answers_is_no_failure():
+    accuracy = {"value": 0.6, "low": 0.4, "high": 0.8, "n": 20}
+    level = {"accuracy": accuracy, "majority_accuracy": accuracy | {"value": 0.7}}
+    assert say_doubt(level, Goal("sensitivity", 0.95).purpose) == (
+        "This threshold is for at least 95 % sensitivity, and pays for it with right answers."
+    )
+    assert say_doubt(level, Goal("hand", 0.4).purpose).startswith("It is worse than that")
+    better = level | {"majority_accuracy": accuracy | {"value": 0.5}}
+    assert say_doubt(better, Goal("youden").purpose).startswith("The interval still holds")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "text"),
+    [(0.5, "50.0\xa0%"), (0.08843, "8.8\xa0%"), (0.00004, "0.004\xa0%"), (1.0, "100.0\xa0%")],
+)
+def test_a_threshold_has_one_digit_and_more_near_the_ends(threshold, text):
+    assert write_threshold(threshold) == text
 
 
 @pytest.mark.parametrize(

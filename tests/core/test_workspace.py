@@ -152,6 +152,12 @@ def test_of_equal_runs_the_newest_is_the_best():
     assert find_best_run(get_runs_dir()) == Run(new)
 
 
+def test_of_equal_runs_the_one_that_was_trained_here_is_the_best():
+    own, copy = write_run("own", image_low=0.8, age_s=60), write_run("copy", image_low=0.8)
+    (copy / "shared.json").write_text("{}")
+    assert find_best_run(get_runs_dir()) == Run(own)
+
+
 def test_damaged_folders_hide_no_finished_run():
     own = write_run("own")
     (write_run("torn") / "status.json").write_text("{")

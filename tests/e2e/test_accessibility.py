@@ -95,8 +95,9 @@ def change_theme(page, theme: str) -> None:
     """As the visitor's system does at nightfall; charts follow when the page is run anew."""
     page.emulate_media(color_scheme=theme)
     page.evaluate(AWAIT_RUN)
+    page.evaluate("document.activeElement?.blur()")
     page.keyboard.press("r")
-    page.evaluate("window.nextRun")
+    page.wait_for_function("window.nextRun.then(() => true)")
 
 
 def test_no_page_has_a_serious_fault(browser, server):

@@ -10,16 +10,17 @@ from tests.conftest import list_runs, wait_until
 from tests.e2e.conftest import open_page, wait_for_rest
 
 pytestmark = pytest.mark.e2e
-# Where each button of a card stands below the card's title, at every frame from its first one on.
+# Where each button of a card stands on the page, at every frame from its first one on.
 FOLLOW_BUTTONS = """
 window.places = {}
 const follow = () => {
-    for (const title of document.querySelectorAll("[data-testid=stMain] h2")) {
+    const main = document.querySelector("[data-testid=stMain]")
+    for (const title of main?.querySelectorAll("h2") ?? []) {
         const card = title.closest("[data-testid=stVerticalBlock]")
         for (const button of card.querySelectorAll("[data-testid=stButton] button")) {
-            const [to, from] = [button, title].map((each) => each.getBoundingClientRect())
+            const { left, top } = button.getBoundingClientRect()
             window.places[button.innerText] ??= []
-            window.places[button.innerText].push([to.left, to.top - from.top])
+            window.places[button.innerText].push([left, top + main.scrollTop])
         }
     }
     requestAnimationFrame(follow)

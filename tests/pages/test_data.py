@@ -255,6 +255,16 @@ def test_a_folder_that_cannot_be_used_is_one_calm_box(open_page, tmp_path, make,
     assert "Expected two class folders" in app.error[0].value.replace("\\", "")
 
 
+@pytest.mark.parametrize("has_notes", [False, True])
+def test_of_the_demo_set_its_own_text_is_not_reported(open_page, demo_data, has_notes):
+    assert (demo_data / "README.txt").is_file()
+    if has_notes:
+        (demo_data / "calcified" / "notes.txt").write_text("mine")
+    texts = read_texts(open_page("Data"))
+    assert ("Left out of the folder: 1 file that is no image." in texts) == has_notes
+    assert ("Left out of the folder" in texts) == has_notes
+
+
 def test_an_unreadable_file_is_listed_and_the_rest_is_used(open_page, tmp_path):
     folder = write_classes(tmp_path / "own", num_patients=30)
     (folder / "calcified" / "patient-99_0.png").write_text("no image")

@@ -15,7 +15,7 @@ from polyp_core.prediction import load_classifier
 from polyp_core.runs import Run
 from polyp_core.workspace import DEMO_RUN
 from tests.conftest import write_classes, write_image
-from tests.pages.conftest import click, read_texts
+from tests.pages.conftest import click, hold, read_texts
 from ui.home_visit import draw_new_image, say_answer, say_split
 
 SHOWN, DOUBTED = ":green[:material/check_circle:]", ":orange[:material/warning:]"
@@ -145,6 +145,30 @@ def test_the_third_click_answers_about_a_new_patient_and_the_next_about_another(
     assert "the threshold of 50 %" in answer[0]
     click(app, "Ask about another")
     assert answer[0] not in say(app)
+
+
+def test_images_that_any_run_was_trained_on_need_no_check(open_page, trained, demo_data):
+    newer = Run(trained.directory.with_name("newer"))
+    shutil.copytree(trained.directory, newer.directory)
+    values = json.loads(newer.path("config.json").read_text())
+    values["settings"]["data"]["folder"] = values["folder"] = "/somewhere/else"
+    newer.write_json("config.json", values)
+    assert CLICKS[0] not in list_labels(open_page("Home"))
+    shutil.rmtree(trained.directory)
+    assert CLICKS[0] in list_labels(open_page("Home"))
+
+
+def test_a_run_at_work_shows_each_epoch_from_the_first_on(open_page, trained):
+    trained.write_json("status.json", {"state": "running", "message": "Epoch 1 of 3"})
+    num_epochs = trained.read_config().training.epochs
+    history = trained.read_history()
+    for num_rows in (0, 1, 2, 3):
+        trained.write_table("history.csv", history.head(num_rows))
+        with hold(trained):
+            charts = open_page("Home").get("plotly_chart")
+        figure = json.loads(charts[0].proto.spec)
+        assert figure["layout"]["xaxis"]["range"] == [0.5, num_epochs + 0.5]
+        assert ("markers" in figure["data"][0]["mode"]) == (num_rows < 3)
 
 
 def test_an_answer_that_is_wrong_is_called_wrong():

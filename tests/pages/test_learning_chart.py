@@ -162,7 +162,7 @@ def test_a_study_without_shares_says_nothing_of_more_images(
 
 def test_the_form_starts_a_learning_curve_and_tells_its_cost(open_page, monkeypatch):
     monkeypatch.setattr(study_jobs, "start_process", lambda *given: None)
-    # Eight starts of 8 s, and 2.5 times the training of two members.
+    # Eight starts of 16 s, and 2.5 times the training of two members.
     monkeypatch.setattr("ui.cost.measure_pace_s", lambda preset, config: 0.1)
     app = open_page("Train")
     app.number_input(key="setting training.epochs").set_value(2).run()
@@ -176,7 +176,7 @@ def test_the_form_starts_a_learning_curve_and_tells_its_cost(open_page, monkeypa
     (study,) = list_studies(workspace.get_studies_dir())
     assert study.read_plan()["shares"] == [0.25, 0.5, 0.75, 1.0]
     num_images = len(study.read_index().images)
-    total_s = 8 * 8 + 2.5 * 2 * 0.1 * 2 * num_images / 2
+    total_s = 8 * 16 + 2.5 * 2 * 0.1 * 2 * num_images / 2
     assert f"8 runs, about {round(total_s / 60)} min, on a slow computer" in read_texts(app)
 
 

@@ -87,7 +87,9 @@ def test_a_bad_file_does_not_spoil_the_good_one(open_page, pictures):
     app = upload(
         open_page("Predict"), ("fake.png", b"hello"), (pictures[0].name, pictures[0].read_bytes())
     )
-    assert "'fake.png' is not an image, whatever its name says." in read_plainly(app)
+    assert "'fake.png' is not an image that can be read, whatever its name says." in read_plainly(
+        app
+    )
     assert len(app.get("image")) == 2
 
 

@@ -143,17 +143,37 @@ def test_a_zip_is_looked_into(open_page, pictures):
 
 def test_many_problems_do_not_bury_the_answer(open_page, pictures, monkeypatch):
     tell_strangers(monkeypatch, is_known=False)
-    bad = [(f"bad-{n}.png", b"hello") for n in range(8)]
-    app = upload(open_page("Predict"), *bad, pictures[0])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(8):
+            archive.writestr(f"bad-{number}.png", "hello")
+    app = upload(open_page("Predict"), ("scans.zip", packed.getvalue()), pictures[0])
     assert len(app.warning) == 3
     assert any("5 more were left out" in box.label for box in app.expander)
     assert len(app.get("plotly_chart")) == 1
 
 
 def test_nothing_that_can_be_judged_is_no_empty_table(open_page):
-    app = upload(open_page("Predict"), ("bad.png", b"hello"))
+    app = upload(open_page("Predict"), ("bad.txt", b"hello"))
     assert len(app.dataframe) == 0
     assert len(app.warning) == 1
+
+
+def test_what_is_an_image_by_its_name_alone_counts_as_not_readable(
+    open_page, pictures, monkeypatch
+):
+    tell_strangers(monkeypatch, is_known=False)
+    cut, text, note = ("cut.png", pictures[0][1][:300]), ("text.JPG", b"hello"), ("a.txt", b"hello")
+    hidden = ("._scan.png", b"hello")
+    app = upload(open_page("Predict"), text, cut, note, hidden, *pictures)
+    control = app.segmented_control(key="predict filter")
+    said = [option.content for option in control.proto.options]
+    assert f"All ({len(pictures) + 2})" in said
+    assert "Not readable (2)" in said
+    control.set_value("unreadable").run()
+    assert list(read_table(app)["file"]) == ["cut.png", "text.JPG"]
+    assert "'text.JPG' is not an image" in read_plainly(app)
+    assert "1 file was left out ('a.txt')" in read_plainly(app)
 
 
 def test_the_table_holds_every_image_and_takes_no_name_for_a_formula(
@@ -183,6 +203,11 @@ def test_an_own_run_can_be_chosen(open_page, own_run, pictures):
     assert "Trained on synthetic images only" not in read_texts(app)
     num_images = len(own_run.read_index().select("train"))
     assert f"Trained on {num_images} images of" in read_texts(app)
+
+
+def test_an_own_run_on_synthetic_images_says_so(open_page, own_run):
+    own_run.write_json("shared.json", {"synthetic": True})
+    assert "All are synthetic." in read_texts(open_page("Predict"))
 
 
 def test_a_link_names_the_model(open_page, own_run):
@@ -215,6 +240,20 @@ def test_an_image_that_the_model_was_trained_on_is_told(open_page, own_run):
         path = index.folder / index.select(split)["path"].iloc[0]
         text = read_plainly(upload(open_page("Predict"), (path.name, path.read_bytes())))
         assert (said in text) == (split == "train")
+
+
+def test_an_image_that_is_refused_though_the_model_was_trained_on_it_says_both_at_once(
+    open_page, own_run, monkeypatch
+):
+    tell_strangers(monkeypatch)
+    index = own_run.read_index()
+    path = index.folder / index.select("train")["path"].iloc[0]
+    text = read_plainly(upload(open_page("Predict"), (path.name, path.read_bytes())))
+    assert (
+        "There is no answer although the model was trained on this very image: about 5\xa0% of "
+        "images like the training images are refused too."
+    ) in text
+    assert "says nothing of how good it is" not in text
 
 
 def test_a_model_of_other_classes_is_not_compared(open_page, own_run):

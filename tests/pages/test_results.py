@@ -20,7 +20,7 @@ from polyp_core.runs import Run
 from polyp_core.study import summarise
 from tests.conftest import write_image
 from tests.core.studies import finish_member, make_index, make_study
-from tests.pages.conftest import ROOT, read_texts
+from tests.pages.conftest import ROOT, hold, read_texts
 from ui import evidence_charts
 from ui.results_curves import count_cells
 from ui.results_numbers import tabulate
@@ -351,16 +351,36 @@ def test_a_link_opens_the_same(demo_data):
 
 
 def test_a_link_keeps_what_the_threshold_is_for_and_the_mistakes_that_are_shown(mine):
-    app = open_results(run="mine", threshold="0.29", goal="sensitivity=0.9")
+    app = open_results(run="mine")
+    app.segmented_control(key="results goal").set_value("sensitivity").run()
+    app.number_input(key="results wanted share").set_value(90.0).run()
+    link = {name: app.query_params[name] for name in ("run", "threshold", "goal")}
+    app = open_results(**link)
     assert app.segmented_control(key="results goal").value == "sensitivity"
     assert app.number_input(key="results wanted share").value == 90.0
-    assert app.slider(key="results threshold slider").value == 29.0
+    threshold = app.slider(key="results threshold slider").value
+    assert threshold == pytest.approx(100 * float(link["threshold"]), abs=0.05)
     app.segmented_control(key="results group").set_value("unsure").run()
     shown = app.query_params
     assert (shown["goal"], shown["mistakes"]) == ("sensitivity=0.9", "unsure")
     app.segmented_control(key="results goal").set_value("youden").run()
     assert app.query_params["goal"] == "youden"
     assert app.query_params["mistakes"] == "unsure"
+
+
+def test_a_goal_that_a_links_threshold_does_not_serve_is_not_believed(mine):
+    app = open_results(run="mine", threshold="0.9", goal="sensitivity=0.99")
+    assert app.segmented_control(key="results goal").value == "hand"
+    assert app.slider(key="results threshold slider").value == 90.0
+    assert "goal" not in app.query_params
+
+
+def test_a_links_goal_is_kept_where_its_threshold_is_in_use_already(mine):
+    app = open_results(run="mine")
+    app.segmented_control(key="results goal").set_value("youden").run()
+    link = {name: app.query_params[name] for name in ("run", "threshold", "goal")}
+    write_decision(mine, Decision(Goal("hand", 0.5), float(link["threshold"]), None, None, "image"))
+    assert open_results(**link).query_params["goal"] == "youden"
 
 
 def test_files_that_stand_for_their_patient_are_said(demo_data):
@@ -398,12 +418,39 @@ def test_a_threshold_of_a_link_that_is_none_is_left_out(mine, threshold):
     assert app.slider(key="results threshold slider").value == 50.0
 
 
-def test_a_link_to_a_run_that_is_not_there_says_so_and_shows_another(mine):
+def test_a_link_to_a_run_that_is_not_there_says_so_and_shows_no_others_numbers(mine):
     app = open_results(run="<b>gone</b>", kind="nowhere", level="room")
     assert "The link's run '<b>gone</b>' has no results here" in app.error[0].value.replace(
         "\\", ""
     )
+    assert "patients right" not in see(app)
+    app.selectbox(key="results source").select_index(0).run()
+    assert not app.error
     assert "8 of 10 patients right" in see(app)
+
+
+def test_a_link_to_a_run_that_still_trains_says_so_and_leads_to_it(mine):
+    run = Run(mine.directory.with_name("young"))
+    shutil.copytree(mine.directory, run.directory)
+    run.write_json("status.json", {"state": "running", "message": "Epoch 2 of 3"})
+    with hold(run):
+        app = open_results(run="young")
+        texts = see(app)
+        assert "**young** is still training (epoch 2 of 3)" in texts
+        assert "patients right" not in texts
+        assert not app.error
+        (link,) = (each for each in app.main.get("page_link") if each.proto.label == "Watch it")
+        assert app.session_state["run"] == "young"
+        app.selectbox(key="results source").set_value(mine).run()
+        assert "still training" not in see(app)
+        assert "8 of 10 patients right" in see(app)
+
+
+@pytest.mark.parametrize("is_synthetic", [True, False])
+def test_an_own_run_on_synthetic_images_says_so(mine, is_synthetic):
+    mine.write_json("shared.json", {"synthetic": is_synthetic})
+    texts = see(open_results(run="mine"))
+    assert ("Trained on synthetic images only" in texts) == is_synthetic
 
 
 def test_before_any_run_the_demo_model_is_judged(demo_data):

@@ -18,15 +18,10 @@ from polyp_core.study import summarise
 from tests.core.studies import end_member, finish_member, make_index, make_study
 from tests.pages.conftest import click, read_texts
 from ui.results_dialog import name_patient, say_probability
-from ui.results_gallery import (
-    NUM_UNSURE,
-    PER_PAGE,
-    arrange,
-    find_images,
-    measure_confidence,
-    sort_out,
-)
-from ui.results_picture import draw_images, find_files, find_models, find_neighbours, pad
+from ui.results_gallery import PER_PAGE
+from ui.results_neighbours import find_neighbours
+from ui.results_picture import draw_images, find_files, find_models, pad
+from ui.results_sorting import NUM_UNSURE, arrange, find_images, measure_confidence, sort_out
 from ui.results_source import read_judged
 
 SCRIPT = """
@@ -188,8 +183,8 @@ def test_the_pictures_of_a_card_are_the_files_own_pixels(run):
 def test_moving_the_threshold_moves_images_between_the_groups(run):
     app = show(run)
     options = app.segmented_control(key="results group").options
-    assert options == ["False positives (2)", "False negatives (2)", "Unsure (20)",
-                       "Right ones (16)"]  # fmt: skip
+    assert options == ["False positives (2 images)", "False negatives (2 images)",
+                       "Unsure (20 images)", "Right ones (16 images)"]  # fmt: skip
     app.session_state["threshold"] = 0.65
     app.run()
     assert list_names(app) == ["patient-00_0.png"]

@@ -619,6 +619,19 @@ def test_before_the_checks_it_says_what_they_ask_and_starts_them(mine, no_worker
     assert app.get("progress")
 
 
+@pytest.mark.parametrize("state", ["", "stopped"])
+def test_a_model_whose_images_stayed_elsewhere_cannot_be_checked_here(mine, state):
+    if state:
+        write_checks(mine, state)
+    config = json.loads(mine.path("config.json").read_text())
+    mine.write_json("config.json", config | {"folder": "another computer/images"})
+    app = show("checks", mine)
+    (button,) = app.button
+    assert button.label == ("Check anew" if state else "Run the checks")
+    assert button.disabled
+    assert "images stayed on the computer that it was trained on" in see(app) + button.help
+
+
 def test_a_model_without_validation_images_cannot_be_checked(demo_data):
     app = show("checks", make_run("mine", make_table(("test",))), kind="test")
     assert "has no validation images of its own" in see(app)

@@ -120,7 +120,7 @@ def test_a_number_of_folds_or_seeds_out_of_bounds_is_told(open_page, label, numb
 
 def test_few_images_are_told_to_be_studied_and_many_are_not(open_page, monkeypatch):
     for few, num_seeds in ((10_000, 3), (1, 1)):
-        monkeypatch.setattr("ui.study_view.FEW_IMAGES", few)
+        monkeypatch.setattr("ui.study_form.FEW_IMAGES", few)
         app = open_page("Train")
         assert ("one training is a throw of the dice" in read_texts(app)) == (num_seeds == 3)
         assert next(n for n in app.number_input if n.label == "Seeds").value == num_seeds
