@@ -56,10 +56,11 @@ def test_from_the_drop_to_the_answers_and_nothing_is_kept(page, start_server, sc
 
     # More of all kinds: a zip, a file that is none, a picture that is no ultrasound image.
     drop(page, *(scans / name for name in ("patient-012_1.png", "more.zip", "broken.png")))
-    expect(page.get_by_text("All (4)")).to_be_visible()
-    drop(page, scans / "beach.png")
     expect(page.get_by_text("All (5)")).to_be_visible()
+    drop(page, scans / "beach.png")
+    expect(page.get_by_text("All (6)")).to_be_visible()
     expect(page.get_by_text("No answer (1)")).to_be_visible()
+    expect(page.get_by_text("Not readable (1)")).to_be_visible()
     expect(page.get_by_text("'broken.png' is not an image")).to_be_visible()
     expect(page.get_by_text("1 patient with several images")).to_be_visible()
     expect(page.get_by_text("as the mean of 2 images")).to_be_visible()
@@ -74,7 +75,7 @@ def test_from_the_drop_to_the_answers_and_nothing_is_kept(page, start_server, sc
     expect(page.get_by_text("Probability of calcified:")).to_have_count(1)
 
     # What is taken away is made on the click.
-    page.get_by_text("All (5)").click()
+    page.get_by_text("All (6)").click()
     expect(page.get_by_role("button", name="Sheet", exact=True)).to_have_count(5)
     with page.expect_download() as download:
         page.get_by_role("button", name="Sheet", exact=True).first.click()
@@ -84,7 +85,7 @@ def test_from_the_drop_to_the_answers_and_nothing_is_kept(page, start_server, sc
     assert "not for diagnosis" in sheet
     with page.expect_download() as download:
         page.get_by_role("button", name="Table", exact=True).click()
-    assert len(download.value.path().read_text(encoding="utf-8").splitlines()) == 6
+    assert len(download.value.path().read_text(encoding="utf-8").splitlines()) == 7
 
     assert list_files(server.workspace) == before
     assert page.get_by_test_id("stException").count() == 0
@@ -137,7 +138,7 @@ def test_a_folder_is_one_click_away_and_the_camera_waits_for_its_own(page, start
     page.get_by_text("A whole folder").click()
     wait_for_rest(page)
     page.locator("input[type=file][webkitdirectory]").set_input_files(scans)
-    expect(page.get_by_text("All (5)")).to_be_visible()
+    expect(page.get_by_text("All (6)")).to_be_visible()
     assert page.evaluate("() => window.asked") == asked == 0
     page.get_by_text("Camera", exact=True).click()
     wait_until(lambda: page.get_by_test_id("stCameraInput").count() == 1, "the camera")
