@@ -492,5 +492,9 @@ def test_copies_of_an_image_do_not_narrow_an_interval_by_image():
     copied = pd.concat([table] * 5, ignore_index=True)
     once, often = (describe_predictions(t, 0.5, num_samples=10)["image"] for t in (table, copied))
     for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc"):
+        # The AUC's is found in logits where images are several of a patient, so it lies otherwise.
+        tolerance = 0.06 if name == "auc" else 1e-9
+        widths = [metrics[name]["high"] - metrics[name]["low"] for metrics in (once, often)]
+        assert widths[1] == pytest.approx(widths[0], rel=0.1)
         for end in ("low", "high"):
-            assert often[name][end] == pytest.approx(once[name][end], abs=0.02)
+            assert often[name][end] == pytest.approx(once[name][end], abs=tolerance)

@@ -89,8 +89,11 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def demo_text(shared_workspace_dir) -> str:
-    return write_report(DEMO_RUN, made_at=MADE_AT)
+def demo_text(tmp_path_factory) -> str:
+    """In a workspace without the demo images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYP_WORKSPACE", str(tmp_path_factory.mktemp("empty")))
+        return write_report(DEMO_RUN, made_at=MADE_AT)
 
 
 @pytest.fixture(scope="module")
