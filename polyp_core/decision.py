@@ -112,6 +112,15 @@ def list_choices(run: Run) -> list[str]:
     Raises:
         RunError: If the settings cannot be read.
     """
+    return list_chosen_in_training(run) + list_decided(run)
+
+
+def list_chosen_in_training(run: Run) -> list[str]:
+    """As `list_choices`, of what made the model alone.
+
+    Raises:
+        RunError: If the settings cannot be read.
+    """
     training, chosen = run.read_config().training, []
     is_watched = training.monitor.startswith("val_")
     if is_watched and (training.keep == "best" or training.early_stopping_patience):
@@ -122,7 +131,7 @@ def list_choices(run: Run) -> list[str]:
         chosen.append("the end of training may have been chosen")
     if "calibration" in (run.read_metrics() or {}):
         chosen.append("the temperature was fitted")
-    return chosen + list_decided(run)
+    return chosen
 
 
 def list_decided(run: Run) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import streamlit as st
 
 from polyp_core import words
-from polyp_core.decision import Decision
+from polyp_core.decision import Decision, list_chosen_in_training
 from polyp_core.errors import RunError
 from polyp_core.metrics import evaluate
 from polyp_core.runs import Run
@@ -194,14 +194,9 @@ def _list_chosen(judged: Judged, shown: Decision) -> list[str]:
 
 def _say_validation(judged: Judged, shown: Decision) -> str:
     try:
-        training = judged.run.read_config().training
+        chosen = list_chosen_in_training(judged.run)
     except RunError:
         return "This is validation, no test: what was chosen on these images is not known."
-    chosen = []
-    if training.keep == "best" or training.early_stopping_patience:
-        chosen.append("the epoch was chosen")
-    if "calibration" in (judged.run.read_metrics() or {}):
-        chosen.append("the temperature was fitted")
     chosen += _list_chosen(judged, shown)
     if not chosen:
         return "This is validation. Neither epoch nor threshold was chosen on these images."
