@@ -2,7 +2,8 @@
 
 Two normal distributions whose true curves are known; 95 % is what a band promises at each place.
 Beside each band stands what it replaces: Wilson's interval at a threshold, and for the decision
-curve the plain standard error.
+curve the plain standard error. Then the same of patients with several images that are alike, beside
+the band that takes these as independent.
 """
 
 from statistics import NormalDist
@@ -15,6 +16,8 @@ from polyp_core.metrics import estimate_proportion
 
 NUM_TRIALS = 400
 SIZES = ((6, 6), (10, 40), (40, 10), (50, 50), (100, 400), (1000, 1000))
+PATIENTS = ((6, 6, 20), (20, 20, 20), (10, 30, 20), (100, 100, 5))  # of each class; images of each
+ALIKE = 0.3  # share of the variance within a class that lies between its patients
 DISTANCE = 1.5  # between the means of the classes, in standard deviations
 _NORMAL = NormalDist()
 _Z = _NORMAL.inv_cdf(0.975)
@@ -28,26 +31,67 @@ def main() -> None:
     print("positives negatives  " + " ".join(f"{name:>13}" for name in names))
     for num_positives, num_negatives in SIZES:
         trials = [simulate(num_positives, num_negatives, seed) for seed in range(NUM_TRIALS)]
-        found = pd.DataFrame(trials).map(np.atleast_1d).agg(lambda rows: np.mean(rows.tolist(), 0))
-        cells = [f"{100 * np.min(s):.0f} to {100 * np.max(s):.0f} %" for s in found]
-        print(f"{num_positives:>9} {num_negatives:>9}  " + " ".join(f"{c:>13}" for c in cells))
+        print(f"{num_positives:>9} {num_negatives:>9}  " + _write_cells(trials))
+    print(f"\nThe same by image of patients, correlated by {ALIKE}; in brackets as if independent")
+    names = ("ROC", "(ROC)", "PR", "(PR)", "decision", "(decision)")
+    print("positives negatives images  " + " ".join(f"{name:>13}" for name in names))
+    for num_positives, num_negatives, num_images in PATIENTS:
+        trials = [
+            simulate_patients(num_positives, num_negatives, num_images, seed)
+            for seed in range(NUM_TRIALS)
+        ]
+        numbers = f"{num_positives:>9} {num_negatives:>9} {num_images:>6}  "
+        print(numbers + _write_cells(trials))
 
 
 def simulate(num_positives: int, num_negatives: int, seed: int) -> dict[str, np.ndarray]:
     """Whether each band holds the truth at each of a few places, in one trial."""
     generator = np.random.default_rng(seed)
+    labels, share = _draw_labels(generator, num_positives, num_negatives)
+    return _judge(labels, generator.normal(DISTANCE * labels), share)
+
+
+def simulate_patients(
+    num_positives: int, num_negatives: int, num_images: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The same of patients with several images each, without and with the patients known."""
+    generator = np.random.default_rng(seed)
+    labels, share = _draw_labels(generator, num_positives, num_negatives)
+    values = generator.normal(DISTANCE * labels, np.sqrt(ALIKE))
+    groups = np.repeat(np.arange(len(labels)), num_images)
+    values = generator.normal(values[groups], np.sqrt(1 - ALIKE))
+    whole, apart = (_judge(labels[groups], values, share, known) for known in (groups, None))
+    found: dict[str, np.ndarray] = {}
+    for name in ("roc", "pr", "decision"):
+        found |= {name: whole[name], f"{name}_apart": apart[name]}
+    return found
+
+
+def _draw_labels(
+    generator: np.random.Generator, num_positives: int, num_negatives: int
+) -> tuple[np.ndarray, float]:
     share = num_positives / (num_positives + num_negatives)
     labels = (generator.uniform(size=num_positives + num_negatives) < share).astype(int)
     labels[:2] = 0, 1
-    logits = np.log(share / (1 - share)) + DISTANCE * (
-        generator.normal(DISTANCE * labels) - DISTANCE / 2
-    )
+    return labels, share
+
+
+def _judge(
+    labels: np.ndarray, values: np.ndarray, share: float, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    logits = np.log(share / (1 - share)) + DISTANCE * (values - DISTANCE / 2)
     probabilities = 1 / (1 + np.exp(-logits))  # well calibrated
     return {
-        **_judge_roc(curves.roc_curve(labels, probabilities)),
-        **_judge_precision(curves.precision_recall_curve(labels, probabilities), share),
-        **_judge_decision(curves.decision_curve(labels, probabilities), share),
+        **_judge_roc(curves.roc_curve(labels, probabilities, groups)),
+        **_judge_precision(curves.precision_recall_curve(labels, probabilities, groups), share),
+        **_judge_decision(curves.decision_curve(labels, probabilities, groups), share),
     }
+
+
+def _write_cells(trials: list[dict[str, np.ndarray]]) -> str:
+    found = pd.DataFrame(trials).map(np.atleast_1d).agg(lambda rows: np.mean(rows.tolist(), 0))
+    cells = [f"{100 * np.min(s):.0f} to {100 * np.max(s):.0f} %" for s in found]
+    return " ".join(f"{cell:>13}" for cell in cells)
 
 
 def _judge_roc(curve: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -153,7 +153,8 @@ def _show_precision_recall(judged: Judged, unit: str, shown: Decision) -> None:
 
 
 def _show_coverage(judged: Judged, unit: str, level: Level, shown: Decision) -> None:
-    curve, point = risk_coverage(level.labels, level.probabilities, shown.threshold), None
+    curve = risk_coverage(level.labels, level.probabilities, shown.threshold, level.clusters)
+    point = None
     if shown.band is not None:
         is_answered = ~shown.band.holds(level.probabilities)
         is_wrong = (level.probabilities >= shown.threshold) != (level.labels == 1)

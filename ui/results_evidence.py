@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -15,12 +14,11 @@ from ui.results_source import Judged
 
 Plain = dict[str, Any]  # one metric: value, low, high, n
 UNITS = {"patient": "patients", "image": "images"}
-_CURVES: dict[str, Callable[[np.ndarray, np.ndarray], pd.DataFrame]] = {
+_CURVES: dict[str, Callable[..., pd.DataFrame]] = {
     "roc": curves.roc_curve,
     "precision recall": curves.precision_recall_curve,
     "calibration": curves.calibration_curve,
     "decision": curves.decision_curve,
-    "histogram": curves.probability_histogram,
 }
 
 
@@ -71,7 +69,10 @@ def _describe(
 def _trace(
     key: str, written_at_ns: int, unit: str, name: str, _level: Level
 ) -> tuple[pd.DataFrame, str]:
-    curve = _CURVES[name](_level.labels, _level.probabilities)
+    if name == "histogram":
+        curve = curves.probability_histogram(_level.labels, _level.probabilities)
+    else:
+        curve = _CURVES[name](_level.labels, _level.probabilities, groups=_level.clusters)
     return curve, write_csv(curve)
 
 

@@ -134,8 +134,7 @@ def _choose_unit(judged: Judged) -> str:
         "Counted by", ["patient", "image"], key=LEVEL, required=True, persist_state="session",
         format_func=lambda unit: UNITS[unit].capitalize(),
         help="A patient's probability is the mean over the patient's images. Images of one patient "
-        "are alike, so by image, too, the intervals of numbers are those of whole patients; the "
-        "bands of curves take images as independent.",
+        "are alike, so by image, too, intervals and bands are those of whole patients.",
     )  # fmt: skip
     return chosen or "patient"
 

@@ -250,8 +250,8 @@ def _tabulate_test(name: str, auc: dict[str, Any], counted: dict[str, Any]) -> d
 
 
 def _show_curves(matched: Matched, names: Sequence[str], thresholds: Sequence[float]) -> None:
-    labels = matched.rows["label"].to_numpy()
-    curves = [roc_curve(labels, matched.probabilities[name].to_numpy()) for name in names]
+    labels, groups = matched.rows["label"].to_numpy(), matched.rows["group"].to_numpy()
+    curves = [roc_curve(labels, matched.probabilities[name].to_numpy(), groups) for name in names]
     if curves[0].empty:
         st.caption("There is no ROC curve: all of these are of one class.")
         return

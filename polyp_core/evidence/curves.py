@@ -1,26 +1,29 @@
 """Labels and probabilities become the points of figures, each with its 95 % band and its n.
 
-Images are taken as independent in every band; where a patient has several, pool them before. With
-nothing to show, as without images, or without one of the classes where both are needed, the table
-is empty. Labels and probabilities that are none are an `EvidenceError`.
+Where patients are given, each interval is of as many rows as its own are worth at its place, see
+`clusters.count_worth`; without them rows are taken as independent. With nothing to show, as without
+images, or without one of the classes where both are needed, the table is empty. Labels and
+probabilities that are none are an `EvidenceError`.
 """
 
 import heapq
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
+from polyp_core.clusters import count_worth, number_clusters
+from polyp_core.evidence.bands import count_worths, cover, find_intervals, make_rise, subtract
 from polyp_core.evidence.thresholds import check_predictions, list_bands
 
 NUM_POINTS = 400
 # Points here stay when a curve is thinned: near its ends a band bends where the line is straight.
 _NEAR_END = 0.5 ** np.arange(7, 20)
 _PLACES = np.concatenate([np.linspace(0, 1, 65), _NEAR_END, 1 - _NEAR_END])
-_Z = NormalDist().inv_cdf(0.975)
 
 
-def roc_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+def roc_curve(
+    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None
+) -> pd.DataFrame:
     """Sensitivity against the rate of false positives, at every threshold.
 
     The band tells where the curve of all patients may run above each rate of false positives. It
@@ -29,11 +32,13 @@ def roc_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     At each threshold both rates are unsure, so each has an ellipse with the two Wilson intervals as
     axes, and the band is what the ellipses cover. That is the sum of both variances that one would
     take if the slope of the curve were known, and it need not be. It holds the curve in 95 to
-    100 % of trials (benchmarks/curve_bands.py), and costs no bootstrap.
+    100 % of trials, also of patients with several images that are alike, where the band that takes
+    these as independent does in 68 to 92 % (benchmarks/curve_bands.py), and costs no bootstrap.
 
     Args:
         labels: `(n,)` of 0 and 1.
         probabilities: `(n,)` of the positive class, in [0, 1].
+        groups: `(n,)` patients, "" where unknown. None takes rows as independent.
 
     Returns:
         threshold (falling; the first is infinite, where nothing is positive), false_positive_rate,
@@ -45,7 +50,8 @@ def roc_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     References: Hilgers, Methods Inf Med 30:96 (1991) for a band by two intervals at each threshold;
     the variance as in Pepe, The Statistical Evaluation of Medical Tests (2003), section 5.2.
     """
-    thresholds, hits, alarms = _count_from_above(*check_predictions(labels, probabilities))
+    is_hit, falling, clusters = _sort_falling(labels, probabilities, groups)
+    thresholds, hits, alarms = _count_from_above(is_hit, falling)
     names = [
         "threshold", "false_positive_rate", "sensitivity", "low", "high", "num_true_positives",
         "num_positives", "num_false_positives", "num_negatives",
@@ -54,8 +60,15 @@ def roc_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame(columns=names, dtype=float)
     rates, sensitivities = alarms / alarms[-1], hits / hits[-1]
     kept = _thin(rates, sensitivities, [int(np.argmax(hits * alarms[-1] - alarms * hits[-1]))])
-    intervals = _wilson(alarms, alarms[-1]), _wilson(hits, hits[-1])
-    low, high = _cover(rates, sensitivities, *intervals, rates[kept])
+    worths = [
+        count_worths(np.ones(rows.sum(), bool), clusters[rows])[counts]
+        for rows, counts in ((~is_hit, alarms), (is_hit, hits))
+    ]
+    intervals = (
+        make_rise(*find_intervals(alarms, alarms[-1], worths[0])),
+        make_rise(*find_intervals(hits, hits[-1], worths[1])),
+    )
+    low, high = cover(rates, sensitivities, *intervals, rates[kept])
     columns = (
         thresholds[kept], rates[kept], sensitivities[kept], low, high, hits[kept], hits[-1],
         alarms[kept], alarms[-1],
@@ -63,7 +76,9 @@ def roc_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
 
-def precision_recall_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+def precision_recall_curve(
+    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None
+) -> pd.DataFrame:
     """Precision (positive predictive value) against recall (sensitivity), at every threshold.
 
     Precision depends on how many of the images are positive, so the curve holds for such a share.
@@ -72,13 +87,15 @@ def precision_recall_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.
     Args:
         labels: `(n,)` of 0 and 1.
         probabilities: `(n,)` of the positive class, in [0, 1].
+        groups: `(n,)` patients, "" where unknown. None takes rows as independent.
 
     Returns:
         threshold (falling), recall, precision, low, high (of the band), num_true_positives,
         num_positives, n (answered "positive", of which precision is a share). At most 400 points,
         chosen as by `roc_curve`; no point is invented at a recall of 0. Empty without positives.
     """
-    thresholds, hits, alarms = _count_from_above(*check_predictions(labels, probabilities))
+    is_hit, falling, clusters = _sort_falling(labels, probabilities, groups)
+    thresholds, hits, alarms = _count_from_above(is_hit, falling)
     names = [
         "threshold", "recall", "precision", "low", "high", "num_true_positives", "num_positives",
         "n",
@@ -88,8 +105,13 @@ def precision_recall_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.
     thresholds, hits, called = thresholds[1:], hits[1:], (hits + alarms)[1:]
     recalls, precisions = hits / hits[-1], hits / called
     kept = _thin(recalls, precisions)
-    intervals = _wilson(hits, hits[-1]), _wilson(hits, called)
-    low, high = _cover(recalls, precisions, *intervals, recalls[kept])
+    found = count_worths(np.ones(hits[-1], bool), clusters[is_hit])[hits]
+    right = count_worths(is_hit, clusters, is_growing=True)[called]
+    intervals = (
+        make_rise(*find_intervals(hits, hits[-1], found)),
+        find_intervals(hits, called, right),
+    )
+    low, high = cover(recalls, precisions, *intervals, recalls[kept])
     columns = (
         thresholds[kept], recalls[kept], precisions[kept], low, high, hits[kept], hits[-1],
         called[kept],
@@ -98,7 +120,10 @@ def precision_recall_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.
 
 
 def calibration_curve(
-    labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 10
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    num_bins: int = 10,
+    groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The share of positives among images of like probability.
 
@@ -110,6 +135,7 @@ def calibration_curve(
         labels: `(n,)` of 0 and 1.
         probabilities: `(n,)` of the positive class, in [0, 1].
         num_bins: At least 1; take fewer for few images.
+        groups: `(n,)` patients, "" where unknown. None takes rows as independent.
 
     Returns:
         mean_probability, observed, low, high (Wilson), n, from_probability, to_probability (the
@@ -128,7 +154,12 @@ def calibration_curve(
         from_probability=("probability", "min"),
         to_probability=("probability", "max"),
     )
-    low, high = _wilson(found["num_positives"].to_numpy(), found["n"].to_numpy())
+    clusters, worths = number_clusters(groups, len(labels)), []
+    for place in found.index:
+        _, own = np.unique(clusters[bins == place], return_inverse=True)
+        worths.append(count_worth(labels[bins == place].astype(float), own))
+    counts = found["num_positives"].to_numpy(), found["n"].to_numpy()
+    low, high = find_intervals(*counts, np.array(worths))
     found = found.assign(observed=found["num_positives"] / found["n"], low=low, high=high)
     names = [
         "mean_probability", "observed", "low", "high", "n", "from_probability", "to_probability",
@@ -137,7 +168,9 @@ def calibration_curve(
     return found[names].reset_index(drop=True)
 
 
-def decision_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+def decision_curve(
+    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None
+) -> pd.DataFrame:
     """Net benefit of the model, of treating all and of treating none, at each threshold.
 
     Who treats from a probability t on holds a missed positive for (1 - t) / t times as bad as a
@@ -152,6 +185,7 @@ def decision_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFram
     Args:
         labels: `(n,)` of 0 and 1.
         probabilities: `(n,)` of the positive class, in [0, 1]; they must be calibrated.
+        groups: `(n,)` patients, "" where unknown. None takes rows as independent.
 
     Returns:
         threshold (0.01 to 0.99), net_benefit, low, high (of the model's), net_benefit_of_all,
@@ -161,16 +195,19 @@ def decision_curve(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFram
     References: Vickers and Elkin, Med Decis Making 26:565 (2006); for the band Zou, Psychol Methods
     12:399 (2007), the general form of Newcombe's, Stat Med 17:2635 (1998), method 10.
     """
-    labels, probabilities = check_predictions(labels, probabilities)
-    n, num_positives = len(labels), int(labels.sum())
+    is_hit, falling, clusters = _sort_falling(labels, probabilities, groups)
+    n, num_positives = len(is_hit), int(is_hit.sum())
     is_defined = 0 < num_positives < n
     thresholds = np.arange(1, 100) / 100 if is_defined else np.zeros(0)
     weights = thresholds / (1 - thresholds)
     hits, alarms = (
         len(values) - np.searchsorted(np.sort(values), thresholds, side="left")
-        for values in (probabilities[labels == 1], probabilities[labels == 0])
+        for values in (falling[is_hit], falling[~is_hit])
     )
-    low, high = _subtract(hits, alarms, max(n, 1), weights)
+    worths = [
+        count_worths(rows, clusters)[hits + alarms] for rows in (is_hit, ~is_hit, np.ones(n, bool))
+    ]
+    low, high = subtract(hits, alarms, max(n, 1), weights, worths)
     share = num_positives / max(n, 1)
     return pd.DataFrame(
         {
@@ -223,13 +260,19 @@ def probability_histogram(
     return table if len(labels) else table.iloc[:0]
 
 
-def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> pd.DataFrame:
+def risk_coverage(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float,
+    groups: np.ndarray | None = None,
+) -> pd.DataFrame:
     """The share of wrong answers, if only those images are answered that lie farthest out.
 
     Args:
         labels: `(n,)` of 0 and 1.
         probabilities: `(n,)` of the positive class, in [0, 1].
         threshold: Positive from this probability on.
+        groups: `(n,)` patients, "" where unknown. None takes rows as independent.
 
     Returns:
         coverage (share of images answered, rising to 1), error, low, high (Wilson), distance (from
@@ -242,8 +285,20 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, threshold: floa
 
     References: El-Yaniv and Wiener, J Mach Learn Res 11:1605 (2010).
     """
-    bands = list_bands(labels, probabilities, threshold).iloc[::-1].reset_index(drop=True)
-    low, high = _wilson(bands["num_wrong"].to_numpy(), bands["n"].to_numpy())
+    bands = list_bands(labels, probabilities, threshold)
+    labels, probabilities = check_predictions(labels, probabilities)
+    # The further out, the more bands leave a row answered, and the earlier it joins.
+    num_narrower = np.maximum(
+        np.searchsorted(bands["band_high"], probabilities),
+        np.searchsorted(-bands["band_low"], -probabilities),
+    )
+    order = np.argsort(-num_narrower, kind="stable")
+    is_wrong = (probabilities >= threshold) != (labels == 1)
+    clusters = number_clusters(groups, len(labels))
+    worths = count_worths(is_wrong[order], clusters[order], is_growing=True)
+    bands = bands.iloc[::-1].reset_index(drop=True)
+    counts = bands["num_wrong"].to_numpy(), bands["n"].to_numpy()
+    low, high = find_intervals(*counts, worths[bands["n"]])
     table = bands.assign(
         coverage=bands["n"] / max(len(labels), 1),
         error=bands["num_wrong"] / bands["n"],
@@ -257,79 +312,24 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, threshold: floa
     return table.loc[kept, names].reset_index(drop=True)
 
 
+def _sort_falling(
+    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which rows are positive, their falling probabilities, and whose rows they are."""
+    labels, probabilities = check_predictions(labels, probabilities)
+    clusters = number_clusters(groups, len(labels))
+    order = np.argsort(-probabilities, kind="stable")
+    return labels[order] == 1, probabilities[order], clusters[order]
+
+
 def _count_from_above(
-    labels: np.ndarray, probabilities: np.ndarray
+    is_hit: np.ndarray, falling: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Falling thresholds, and the true and false positives from each on; the first is infinite."""
-    order = np.argsort(-probabilities, kind="stable")
-    falling, is_hit = probabilities[order], labels[order]
     last = np.flatnonzero(np.append(np.diff(falling) != 0, [True] * min(1, len(falling))))
     hits = np.append(0, np.cumsum(is_hit)[last])
     called = np.append(0, last + 1)
     return np.append(np.inf, falling[last]), hits, called - hits
-
-
-def _wilson(hits: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of many proportions; see `metrics.estimate_proportion`. `n` is not 0."""
-    share, square = hits / n, _Z**2 / n
-    middle = (share + square / 2) / (1 + square)
-    reach = np.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
-    return np.where(hits == 0, 0.0, middle - reach), np.where(hits == n, 1.0, middle + reach)
-
-
-def _cover(
-    x: np.ndarray,
-    y: np.ndarray,
-    x_interval: tuple[np.ndarray, np.ndarray],
-    y_interval: tuple[np.ndarray, np.ndarray],
-    places: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest point at some `x` of the ellipses whose axes are the intervals.
-
-    Args:
-        x: `(n,)`, rising, as the ends of its intervals do.
-        y: `(n,)`.
-        x_interval: `(n,)` low and high.
-        y_interval: `(n,)` low and high.
-        places: `(k,)` among `x`.
-
-    Returns:
-        `(k,)` low and high.
-    """
-    wanted, number = np.unique(places, return_inverse=True)
-    (x_low, x_high), (y_low, y_high) = x_interval, y_interval
-    first = np.searchsorted(x_high, wanted, side="left")
-    last = np.searchsorted(x_low, wanted, side="right")
-    low, high = np.empty(len(wanted)), np.empty(len(wanted))
-    for row, (place, start, end) in enumerate(zip(wanted, first, last, strict=True)):
-        part = slice(start, end)
-        away = place - x[part]
-        reach = np.where(away >= 0, x_high[part] - x[part], x[part] - x_low[part])
-        # An interval that ends at its own middle, at 0 or 1, is met there alone, in full.
-        away = np.divide(away, reach, out=np.zeros(end - start), where=reach > 0)
-        height = np.sqrt(np.clip(1 - away**2, 0, None))
-        low[row] = (y[part] - height * (y[part] - y_low[part])).min()
-        high[row] = (y[part] + height * (y_high[part] - y[part])).max()
-    return low[number], high[number]
-
-
-def _subtract(
-    hits: np.ndarray, alarms: np.ndarray, n: int, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of `hits / n - weights * alarms / n`, two shares of the same images."""
-    (a_low, a_high), (b_low, b_high) = _wilson(hits, n), _wilson(alarms, n)
-    a, b = hits / n, alarms / n
-    # Shares that exclude each other are correlated: -1 where together they are all.
-    rest = (1 - a) * (1 - b)
-    correlation = -np.sqrt(np.divide(a * b, rest, out=np.ones_like(a), where=rest > 0))
-
-    def combine(of_a: np.ndarray, of_b: np.ndarray) -> np.ndarray:
-        together: np.ndarray = np.sqrt(of_a**2 + of_b**2 - 2 * correlation * of_a * of_b)
-        return together
-
-    net = a - weights * b
-    low = net - combine(a - a_low, weights * (b_high - b))
-    return low, net + combine(a_high - a, weights * (b - b_low))
 
 
 def _thin(x: np.ndarray, y: np.ndarray, needed: list[int] | None = None) -> np.ndarray:

@@ -109,6 +109,12 @@ def list_slices(
 ) -> list[Slices]:
     """The slices of several columns, with p values corrected for their number.
 
+    The test is by permutation, with 1,999 draws of a fixed seed, so that the least p value is
+    0.0005. It sums, over slices and labels, the squared difference between wrong answers and those
+    expected, by its binomial variance. A patient is of the slice most of the patient's images are
+    in (at a tie the first), so the test does not see differences within a patient; the rows count
+    each image in its own.
+
     Args:
         table: Predictions: `label`, `probability`, the columns, and `group` where patients are
             known.
@@ -116,8 +122,9 @@ def list_slices(
         threshold: Positive from this probability on.
         num_bins: Into how many parts of about equal size a column of numbers is cut.
 
-    References: Holm, Scand J Stat 6:65 (1979) for the correction; for the test see
-    `slice_predictions`.
+    References: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapter 3;
+    Phipson and Smyth, Stat Appl Genet Mol Biol 9:39 (2010) for counting what was seen as a draw;
+    Holm, Scand J Stat 6:65 (1979) for the correction.
     """
     cut = {name: _cut(table[name], num_bins) for name in columns}
     if not cut:
@@ -135,23 +142,6 @@ def list_slices(
         )
         for number, (name, slices) in enumerate(cut.items())
     ]
-
-
-def slice_predictions(
-    table: pd.DataFrame, column: str, threshold: float, num_bins: int = _NUM_BINS
-) -> Slices:
-    """The slices of one column; arguments as of `list_slices`.
-
-    The test is by permutation, with 1,999 draws of a fixed seed, so that the least p value is
-    0.0005. It sums, over slices and labels, the squared difference between wrong answers and those
-    expected, by its binomial variance. A patient is of the slice most of the patient's images are
-    in (at a tie the first), so the test does not see differences within a patient; the rows count
-    each image in its own.
-
-    References: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapter 3;
-    Phipson and Smyth, Stat Appl Genet Mol Biol 9:39 (2010) for counting what was seen as a draw.
-    """
-    return list_slices(table, [column], threshold, num_bins)[0]
 
 
 def _name(column: str) -> str:

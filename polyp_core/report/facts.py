@@ -251,11 +251,6 @@ class RunFacts:
         return Judged(table=table, levels=split_levels(table), threshold=self.decision.threshold)
 
 
-def name_unit(level: str, number: int = 2) -> str:
-    """ "patients", or "patient" for one."""
-    return UNITS[level] if number != 1 else level
-
-
 def _is_file(path: Path) -> bool:
     """Whether it is there and may be read; on a shared demo not even the first is told."""
     try:

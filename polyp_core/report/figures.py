@@ -39,7 +39,7 @@ _FEW = 100  # images from which on there are ten bins
 
 def draw_roc(level: Level, auc: Plain, threshold: float) -> str:
     """Sensitivity against false alarms, with its band; "" where a class is absent."""
-    curve = roc_curve(level.labels, level.probabilities)
+    curve = roc_curve(level.labels, level.probabilities, level.clusters)
     if curve.empty:
         return ""
     x = curve["false_positive_rate"].tolist()
@@ -63,7 +63,7 @@ def draw_roc(level: Level, auc: Plain, threshold: float) -> str:
 
 def draw_precision_recall(level: Level, average: Plain, threshold: float) -> str:
     """How many of the called are positive; "" without positives."""
-    curve = precision_recall_curve(level.labels, level.probabilities)
+    curve = precision_recall_curve(level.labels, level.probabilities, level.clusters)
     if curve.empty:
         return ""
     x, share = curve["recall"].tolist(), float(level.labels.mean())
@@ -89,7 +89,8 @@ def draw_precision_recall(level: Level, average: Plain, threshold: float) -> str
 def draw_calibration(level: Level, positive: str) -> str:
     """The share of positives among those of like probability; "" where there are none."""
     n = len(level.labels)
-    curve = calibration_curve(level.labels, level.probabilities, 10 if n >= _FEW else 5)
+    num_bins = 10 if n >= _FEW else 5
+    curve = calibration_curve(level.labels, level.probabilities, num_bins, level.clusters)
     if curve.empty:
         return ""
     marks: list[Mark] = [

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 from sklearn import metrics
@@ -14,7 +15,7 @@ from polyp_core.evidence.curves import (
     roc_curve,
 )
 from polyp_core.evidence.scores import compute_scores
-from polyp_core.metrics import estimate_auc
+from polyp_core.metrics import estimate_auc, estimate_share
 
 CURVES = {
     "roc": roc_curve,
@@ -293,3 +294,153 @@ def test_what_is_no_probability_is_refused(name):
         "2 of 6 probabilities cannot be used. Expected 0 to 1. Received: nan. Evaluate the run "
         "again."
     )
+
+
+# Several images of a patient
+
+TRACES = {
+    "roc": roc_curve,
+    "precision_recall": precision_recall_curve,
+    "calibration": lambda *rows, groups=None: calibration_curve(*rows, groups=groups),
+    "decision": decision_curve,
+    "risk_coverage": lambda *rows, groups=None: risk_coverage(*rows, 0.5, groups),
+}
+POINTS = {
+    "roc": "sensitivity", "precision_recall": "precision", "calibration": "observed",
+    "decision": "net_benefit", "risk_coverage": "error",
+}  # fmt: skip
+
+
+def draw_patients(num_patients, num_images, seed=0, alike=0.3):
+    """Patients of one label each, whose images have a share of their variance in common."""
+    generator = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(num_patients), num_images)
+    values = 1.5 * (groups % 2) + generator.normal(0, alike**0.5, num_patients)[groups]
+    values = values + generator.normal(0, (1 - alike) ** 0.5, len(groups))
+    names = np.array([f"p{number}" for number in groups], dtype=object)
+    return groups % 2, 1 / (1 + np.exp(1.5 * (0.75 - values))), names
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 7, 60, 1500])
+@pytest.mark.parametrize("name", TRACES)
+def test_patients_with_one_image_each_change_nothing(name, num_images):
+    labels, probabilities = draw(num_images, decimals=2)
+    alone = TRACES[name](labels, probabilities)
+    names = np.array([f"p{number}" for number in range(num_images)], dtype=object)
+    for groups in (names, np.where(np.arange(num_images) % 2, names, ""), np.full(num_images, "")):
+        found = TRACES[name](labels, probabilities, groups=groups)
+        pd.testing.assert_frame_equal(found, alone, check_exact=True)
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_copies_of_each_image_within_its_patient_are_no_more_evidence(name):
+    labels, probabilities = draw(90, decimals=2)
+    once = TRACES[name](labels, probabilities)
+    rows = np.repeat(np.arange(90), 7)
+    copied = TRACES[name](labels[rows], probabilities[rows], groups=rows)
+    apart = TRACES[name](labels[rows], probabilities[rows])
+    if name != "calibration":  # percentiles may fall elsewhere among copies
+        for end in ("low", "high"):
+            assert copied[end].to_numpy() == pytest.approx(once[end].to_numpy(), abs=1e-9)
+    assert (apart["high"] - apart["low"]).mean() < 0.6 * (copied["high"] - copied["low"]).mean()
+
+
+def test_copies_in_a_bin_are_worth_what_they_were_copied_from():
+    labels, probabilities = np.array([1, 0, 0, 1, 1] * 4), np.repeat([0.2, 0.8], 10)
+    rows = np.repeat(np.arange(20), 3)
+    copied = calibration_curve(labels[rows], probabilities[rows], groups=rows)
+    once = calibration_curve(labels, probabilities)
+    assert copied["n"].tolist() == [30, 30]
+    assert copied[["low", "high"]].to_numpy() == pytest.approx(once[["low", "high"]].to_numpy())
+
+
+def test_each_interval_is_that_of_the_number_at_its_threshold():
+    labels, probabilities, groups = draw_patients(30, 6)
+    curve = risk_coverage(labels, probabilities, 0.5, groups)
+    for row in curve.iloc[[5, 40, 90, -1]].itertuples():
+        is_answered = ~((probabilities >= row.band_low) & (probabilities <= row.band_high))
+        is_wrong = ((probabilities >= 0.5) != (labels == 1))[is_answered]
+        expected = estimate_share(is_wrong, groups[is_answered])
+        assert (row.low, row.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    row = calibration_curve(labels, probabilities, 5, groups).iloc[2]
+    within = (probabilities >= row["from_probability"]) & (probabilities <= row["to_probability"])
+    expected = estimate_share(labels[within] == 1, groups[within])
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_with_very_many_negatives_the_roc_band_is_the_interval_of_the_sensitivity():
+    """What is unsure then is the sensitivity alone, of 10 patients with two positives each."""
+    labels = np.array([1] * 10 + [0] * 200_000 + [1] * 10)
+    groups = np.full(len(labels), "", dtype=object)
+    groups[labels == 1] = [f"p{number // 2}" for number in range(20)]
+    curve = roc_curve(labels, np.linspace(1, 0, len(labels)), groups)
+    expected = estimate_share(np.arange(20) < 10, np.arange(20) // 2)
+    middle = curve[curve["false_positive_rate"].between(0.2, 0.8)]
+    assert middle["low"].to_numpy() == pytest.approx(expected.low, abs=1e-6)
+    assert middle["high"].to_numpy() == pytest.approx(expected.high, abs=1e-6)
+
+
+def test_the_interval_of_net_benefit_agrees_with_one_of_whole_patients():
+    labels, probabilities, groups = draw_patients(400, 6)
+    curve = decision_curve(labels, probabilities, groups).set_index("threshold")
+    for threshold in (0.1, 0.3, 0.5):
+        weight = threshold / (1 - threshold)
+        gains = (probabilities >= threshold) * np.where(labels == 1, 1.0, -weight)
+        means = gains.reshape(400, 6).mean(axis=1)
+        reach = 1.966 * means.std(ddof=1) / 20
+        row = curve.loc[threshold]
+        assert row["low"] == pytest.approx(means.mean() - reach, abs=0.003)
+        assert row["high"] == pytest.approx(means.mean() + reach, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("num_patients", "num_images"), [(1, 30), (2, 1), (2, 15), (3, 8), (5, 40), (40, 20)]
+)
+@pytest.mark.parametrize("name", TRACES)
+def test_a_handful_of_patients_gives_a_band_without_gaps_around_the_points(
+    name, num_patients, num_images
+):
+    for seed in range(4):
+        labels, probabilities, groups = draw_patients(num_patients, num_images, seed)
+        probabilities = probabilities.round(1 + 2 * (seed % 2))
+        groups[: num_images // 2] = ""
+        table = TRACES[name](labels, probabilities, groups=groups)
+        point = table[POINTS[name]]
+        assert table.notna().all(axis=None)
+        assert (table["low"] <= point + 1e-12).all()
+        assert (point <= table["high"] + 1e-12).all()
+        if name != "decision":
+            assert table[["low", "high"]].stack().between(0, 1).all()
+
+
+def test_thresholds_that_call_nobody_do_not_widen_the_roc_band_of_those_that_do():
+    """Without a false alarm nothing tells how alike images are, so that alone says very little."""
+    widths = []
+    for seed in range(10):
+        curve = roc_curve(*draw_patients(40, 20, seed))
+        rows = curve.iloc[np.searchsorted(curve["false_positive_rate"], [0.1, 0.2])]
+        widths.append(rows["high"] - rows["low"].to_numpy())
+    at_tenth, at_fifth = np.mean(widths, axis=0)
+    assert at_tenth < 1.5 * at_fifth
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_the_order_of_the_images_changes_no_band(name):
+    labels, probabilities, groups = draw_patients(20, 10)
+    probabilities = probabilities.round(2)
+    order = np.random.default_rng(1).permutation(200)
+    found = TRACES[name](labels[order], probabilities[order], groups=groups[order])
+    pd.testing.assert_frame_equal(found, TRACES[name](labels, probabilities, groups=groups))
+
+
+def test_the_roc_band_of_patients_holds_the_true_curve_where_that_of_images_does_not():
+    """Of 20 positive and 20 negative patients with 20 images each, at one fifth."""
+    truth, whole, apart = norm.sf(norm.isf(0.2) - 1.5), [], []
+    for seed in range(60):
+        labels, probabilities, groups = draw_patients(40, 20, seed)
+        for known, inside in ((groups, whole), (None, apart)):
+            curve = roc_curve(labels, probabilities, known)
+            row = curve[curve["num_false_positives"] >= 80].iloc[0]
+            inside.append(row["low"] <= truth <= row["high"])
+    assert np.mean(whole) >= 0.94
+    assert np.mean(apart) < 0.85

@@ -10,7 +10,6 @@ from polyp_core.evidence.slices import (
     find_columns,
     join_index,
     list_slices,
-    slice_predictions,
 )
 from polyp_core.metrics import evaluate
 
@@ -38,6 +37,11 @@ def draw_table(seed: int, num_patients: int, num_images: int) -> pd.DataFrame:
     return make_table(labels[patients], is_wrong, ward=wards[patients].astype(str)).assign(
         group=[f"p{i}" for i in patients]
     )
+
+
+def slice_by(table: pd.DataFrame, column: str, threshold: float, **settings):
+    (found,) = list_slices(table, [column], threshold, **settings)
+    return found
 
 
 # The index joined
@@ -126,21 +130,21 @@ def test_columns_are_found_where_they_make_at_least_two_slices():
 )  # fmt: skip
 def test_slices_in_words(values, slices, counts):
     table = make_table([1] * len(values), [False] * len(values), it=pd.Series(values, dtype=object))
-    rows = slice_predictions(table, "it", 0.5).rows
+    rows = slice_by(table, "it", 0.5).rows
     assert rows["slice"].tolist() == slices
     assert rows["n"].tolist() == counts
 
 
 def test_the_number_of_parts_is_chosen():
     table = make_table([1] * 20, [False] * 20, it=range(20))
-    rows = slice_predictions(table, "it", 0.5, num_bins=4).rows
+    rows = slice_by(table, "it", 0.5, num_bins=4).rows
     assert rows["slice"].tolist() == ["0 to 4", "5 to 9", "10 to 14", "15 to 19"]
 
 
 def test_each_slice_has_the_numbers_of_its_images():
     table = draw_table(0, 40, 3)
     table["probability"] = np.random.default_rng(0).random(120)
-    rows = slice_predictions(table, "ward", 0.4).rows.set_index("slice")
+    rows = slice_by(table, "ward", 0.4).rows.set_index("slice")
     for ward in "012":
         own = table[table["ward"] == ward]
         labels, probabilities = own["label"].to_numpy(), own["probability"].to_numpy()
@@ -156,7 +160,7 @@ def test_each_slice_has_the_numbers_of_its_images():
 
 def test_a_slice_of_one_class_says_what_it_has_not():
     table = make_table([1, 1, 0, 0], [True, False, False, False], it=list("AABB"))
-    positive, negative = slice_predictions(table, "it", 0.5).rows.to_dict("records")
+    positive, negative = slice_by(table, "it", 0.5).rows.to_dict("records")
     assert positive["specificity"]["reason"] == "No image of this slice is negative."
     assert negative["sensitivity"]["reason"] == "No image of this slice is positive."
     assert negative["auc"]["reason"] == "All images of this slice are of one class."
@@ -172,8 +176,7 @@ def test_p_value_of_two_slices_is_that_of_the_exact_test(wrong_here, wrong_there
     here, there = 12, 10  # images, all positive
     is_wrong = np.arange(22) < wrong_here
     is_wrong |= (np.arange(22) >= here) & (np.arange(22) < here + wrong_there)
-    found = slice_predictions(make_table([1] * 22, is_wrong, it=list("A" * here + "B" * there)),
-                              "it", 0.5)  # fmt: skip
+    found = slice_by(make_table([1] * 22, is_wrong, it=list("A" * here + "B" * there)), "it", 0.5)
     total = wrong_here + wrong_there
     possible = np.arange(max(0, total - there), min(here, total) + 1)
     distance = np.abs(possible - total * here / 22)  # Pearson's statistic grows with it
@@ -186,7 +189,7 @@ def test_p_value_of_many_images_is_that_of_the_chi_square_test():
     random = np.random.default_rng(4)
     places = random.integers(0, 3, 900)
     is_wrong = random.random(900) < np.array([0.2, 0.23, 0.27])[places]
-    found = slice_predictions(make_table([0] * 900, is_wrong, it=places.astype(str)), "it", 0.5)
+    found = slice_by(make_table([0] * 900, is_wrong, it=places.astype(str)), "it", 0.5)
     expected = chi2_contingency(pd.crosstab(places, is_wrong), correction=False).pvalue
     assert 0.02 < expected < 0.6
     assert found.p_value == pytest.approx(expected, abs=0.03)
@@ -216,22 +219,22 @@ def test_p_value_is_that_of_every_way_to_exchange_patients_of_one_label():
             for negatives in permutations((4, 5))]  # fmt: skip
     expected = np.mean(np.array(ways) >= measure(list(range(6))) - 1e-9)
     assert 0.1 < expected < 0.9
-    assert slice_predictions(table, "it", 0.5).p_value == pytest.approx(expected, abs=0.03)
+    assert slice_by(table, "it", 0.5).p_value == pytest.approx(expected, abs=0.03)
 
 
 def test_images_repeated_within_their_patient_are_no_more_evidence():
     once = draw_table(3, 60, 1)
     often = once.loc[np.repeat(once.index, 7)]
     whole, apart = (
-        slice_predictions(table, "ward", 0.5).p_value for table in (often, often.assign(group=""))
+        slice_by(table, "ward", 0.5).p_value for table in (often, often.assign(group=""))
     )
-    assert whole == slice_predictions(once, "ward", 0.5).p_value
+    assert whole == slice_by(once, "ward", 0.5).p_value
     assert apart < whole / 3
 
 
 def test_patients_that_err_alike_seldom_make_a_difference_that_is_none():
     # Of columns that tell nothing 5 % may have a p value of at most 0.05; here 8 images a patient.
-    p_values = [slice_predictions(draw_table(s, 40, 8), "ward", 0.5).p_value for s in range(100)]
+    p_values = [slice_by(draw_table(s, 40, 8), "ward", 0.5).p_value for s in range(100)]
     assert np.mean(np.array(p_values) <= 0.05) <= 0.1
     assert 0.35 < np.mean(p_values) < 0.65
 
@@ -239,7 +242,7 @@ def test_patients_that_err_alike_seldom_make_a_difference_that_is_none():
 def test_a_slice_with_more_positives_is_no_difference():
     labels = np.repeat([1, 0], 50)
     is_wrong = np.arange(100) % 50 < np.where(labels, 20, 2)
-    found = slice_predictions(make_table(labels, is_wrong, it=labels.astype(str)), "it", 0.5)
+    found = slice_by(make_table(labels, is_wrong, it=labels.astype(str)), "it", 0.5)
     assert [row["value"] for row in found.rows["accuracy"]] == [0.96, 0.6]
     assert found.p_value == 1.0
 
@@ -273,16 +276,16 @@ def test_p_values_are_corrected_by_holm():
         expected[item.column] = highest
     assert {item.column: item.corrected_p_value for item in found} == pytest.approx(expected)
     assert 0 < min(expected.values()) < max(expected.values())
-    alone = slice_predictions(table, "ward", 0.5)
+    alone = slice_by(table, "ward", 0.5)
     assert alone.corrected_p_value == alone.p_value
     assert replace(alone, corrected_p_value=None).differs is False
 
 
 def test_the_same_table_gives_the_same_p_value():
     table = draw_table(7, 50, 3)
-    p_values = {slice_predictions(table, "ward", 0.5).p_value for _ in range(3)}
+    p_values = {slice_by(table, "ward", 0.5).p_value for _ in range(3)}
     shuffled = table.set_index(np.arange(1000, 1150))
-    assert p_values == {slice_predictions(shuffled, "ward", 0.5).p_value}
+    assert p_values == {slice_by(shuffled, "ward", 0.5).p_value}
 
 
 def test_what_cannot_be_asked_says_why():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from polyp_core.phantom import write_demo_data
+from polyp_core.workspace import DEMO_RUN
 from tests.conftest import make_once, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -81,39 +83,74 @@ def small_demo_data(tmp_path_factory) -> Path:
     )
 
 
+def find_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def run_app(
+    workspace: Path, *options: str, folder: Path = ROOT, script: str = "app.py", **variables: str
+) -> Iterator[Server]:
+    """The app from a folder that holds it, with further options for `streamlit run`."""
+    port = find_free_port()
+    command = [sys.executable, "-m", "streamlit", "run", script, f"--server.port={port}", *options]
+    environment = os.environ | {"POLYP_WORKSPACE": str(workspace)} | variables
+    log = workspace.with_name(f"server-{port}.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        server = Server(process, f"http://127.0.0.1:{port}", workspace, log)
+        wait_until(lambda: is_healthy(server), f"the server: {log}")
+        yield server
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen) -> None:
+    """Ask a server to end, and make it: one waits for every answer that a browser still reads."""
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def write_workspace(folder: Path) -> Path:
+    """One with a finished run of its own, and few images."""
+    write_demo_data(folder / "demo-data", num_patients=8)
+    shutil.copytree(DEMO_RUN.directory, folder / "runs" / "own")
+    return folder
+
+
 @pytest.fixture
 def start_server(tmp_path, small_demo_data) -> Iterator:
     """Start servers, each on a free port and with its own workspace; they end with the test.
 
     The demo images are few and drawn already, unless the workspace is to be empty.
     """
-    servers: list[Server] = []
+    with ExitStack() as servers:
 
-    def start(workspace: Path | None = None, *, is_empty: bool = False) -> Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        workspace = workspace or tmp_path / "workspace"
-        if not is_empty and not (workspace / "demo-data").exists():
-            shutil.copytree(small_demo_data, workspace / "demo-data")
-        log = tmp_path / f"server-{port}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"],
-                cwd=ROOT,
-                env=os.environ | {"POLYP_WORKSPACE": str(workspace)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        server = Server(process, f"http://127.0.0.1:{port}", workspace, log)
-        servers.append(server)
-        wait_until(lambda: is_healthy(server), f"the server: {log}")
-        return server
+        def start(workspace: Path | None = None, *, is_empty: bool = False) -> Server:
+            workspace = workspace or tmp_path / "workspace"
+            if not is_empty and not (workspace / "demo-data").exists():
+                shutil.copytree(small_demo_data, workspace / "demo-data")
+            return servers.enter_context(run_app(workspace))
 
-    yield start
-    for server in servers:
-        server.process.terminate()
-        server.process.wait(timeout=20)
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, small_demo_data) -> Iterator[Server]:
+    """A server for all tests that only look: a start costs more than most of them."""
+    workspace = tmp_path_factory.mktemp("looked-at") / "workspace"
+    shutil.copytree(small_demo_data, workspace / "demo-data")
+    with run_app(workspace) as server:
+        yield server
 
 
 def is_healthy(server: Server) -> bool:
@@ -127,7 +164,8 @@ def is_healthy(server: Server) -> bool:
 @pytest.fixture
 def page(browser):
     """A browser page that notes every request off this machine and every script error."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    # Without animations, which take most of the time of a browser that has no graphics card.
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.foreign_requests, page.script_errors = [], []

@@ -5,15 +5,12 @@ fault.
 """
 
 import ast
-import shutil
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import expect
 
-from polyp_core.phantom import write_demo_data
-from polyp_core.workspace import DEMO_RUN
-from tests.e2e.conftest import ROOT, open_page, wait_for_rest
+from tests.e2e.conftest import ROOT, open_page, run_app, wait_for_rest, write_workspace
 
 pytestmark = pytest.mark.e2e
 SCREENS = [ROOT / "app.py", *(ROOT / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]
@@ -22,13 +19,11 @@ BOXES = ("All numbers", "More curves", "Slices", "Shortcuts and robustness", "Ot
          "Share")  # fmt: skip
 
 
-@pytest.fixture
-def server(start_server, tmp_path):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
     """An app with a finished run of its own."""
-    workspace = tmp_path / "workspace"
-    write_demo_data(workspace / "demo-data", num_patients=8)
-    shutil.copytree(DEMO_RUN.directory, workspace / "runs" / "own")
-    return start_server(workspace)
+    with run_app(write_workspace(tmp_path_factory.mktemp("accessibility") / "workspace")) as server:
+        yield server
 
 
 def list_faults(page) -> list[str]:

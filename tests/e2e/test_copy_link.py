@@ -10,10 +10,7 @@ from tests.e2e.conftest import open_page, wait_for_rest
 pytestmark = pytest.mark.e2e
 
 
-def test_the_copied_link_opens_the_same_grid_and_where_nothing_is_copied_it_is_shown(
-    page, start_server
-):
-    server = start_server()
+def test_the_copied_link_opens_the_same_grid_and_where_nothing_is_copied_it_is_shown(page, server):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_page(page, server, "data")
     slider = page.get_by_role("slider", name="Rotation (°)")

@@ -21,10 +21,12 @@ from tests.e2e.conftest import (
     CHROMIUM_FLAGS,
     ROOT,
     Server,
+    end,
     find_chromium,
+    find_free_port,
     find_stop,
-    is_healthy,
     open_page,
+    run_app,
     wait_for_rest,
 )
 
@@ -33,33 +35,6 @@ PAGES = ("", "data", "train", "results", "predict")
 NAME = "polyp.example.org"
 DEMO_LIMIT_MB = 450
 PATIENCE_MS = 120_000  # a shared machine may be slow
-
-
-def find_free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextmanager
-def run_app(folder: Path, workspace: Path, *options: str, **variables: str):
-    """The app from a folder that holds it, with further options for `streamlit run`."""
-    port = find_free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
-    environment = os.environ | {"POLYP_WORKSPACE": str(workspace)} | variables
-    log = workspace.with_name(f"server-{port}.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, *options], cwd=folder, env=environment, stdout=output,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    server = Server(process, f"http://127.0.0.1:{port}", workspace, log)
-    try:
-        wait_until(lambda: is_healthy(server), f"the server: {log}")
-        yield server
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 def write_scans(folder: Path, num_images: int) -> list[Path]:
@@ -112,7 +87,7 @@ def test_a_shared_demo_as_on_community_cloud_stays_small(page, tmp_path):
     checkout = write_cloud_checkout(tmp_path / "checkout")
     scans = write_scans(tmp_path / "scans", 10)
     # The address is given here alone, so that a test is not open to the network.
-    with run_app(checkout, tmp_path / "workspace", "--server.address=127.0.0.1") as server:
+    with run_app(tmp_path / "workspace", "--server.address=127.0.0.1", folder=checkout) as server:
         for path in PAGES:
             open_page(page, server, path)
             expect(page.get_by_text("A shared demo of a program")).to_be_visible()
@@ -224,8 +199,7 @@ def run_nginx(folder: Path, app_port: int):
         wait_until(lambda: is_open(ports[1]), f"nginx: {folder}/error.log", timeout_s=20)
         yield ports
     finally:
-        process.terminate()
-        process.wait(timeout=20)
+        end(process)
 
 
 def is_open(port: int) -> bool:
@@ -266,7 +240,7 @@ def test_behind_nginx_all_goes_through_tls_under_the_one_name(secure_page, tmp_p
     (tmp_path / "nginx").mkdir()
     options = f"--server.allowedHosts={NAME}"
     with (
-        run_app(ROOT, tmp_path / "workspace", options, POLYP_DEMO="1") as server,
+        run_app(tmp_path / "workspace", options, POLYP_DEMO="1") as server,
         run_nginx(tmp_path / "nginx", int(server.url.rsplit(":")[-1])) as (port, secure_port),
     ):
         home = f"https://{NAME}:{secure_port}"

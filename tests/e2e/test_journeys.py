@@ -129,7 +129,8 @@ def drop_files(page, paths) -> None:
 
 def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server):
     first = start_server()
-    open_page(page, first, "train")
+    # Epochs that take a moment, and so many that it does not end by itself.
+    open_page(page, first, "train?model.image_size_px=64&training.epochs=5000")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(find_stop(page)).to_be_visible()
     (run,) = list_runs(first.workspace / "runs")
@@ -162,9 +163,8 @@ def test_a_run_outlives_its_server_and_the_next_one_finds_it(page, start_server)
     assert page.script_errors == []
 
 
-def test_a_visitor_never_sees_a_traceback(page, start_server, tmp_path):
+def test_a_visitor_never_sees_a_traceback(page, server, tmp_path):
     """A typed folder that cannot be used is one calm sentence."""
-    server = start_server()
     open_page(page, server, "data")
     page.get_by_text("A folder here").click()
     folder = page.get_by_role("textbox", name="Folder or CSV manifest")
@@ -174,13 +174,12 @@ def test_a_visitor_never_sees_a_traceback(page, start_server, tmp_path):
     assert page.get_by_test_id("stException").count() == 0
 
 
-def test_a_dropped_folder_and_a_zip_are_looked_at_like_any_other(page, start_server, tmp_path):
+def test_a_dropped_folder_and_a_zip_are_looked_at_like_any_other(page, server, tmp_path):
     """Names that hold Markdown or HTML are shown, and make the browser fetch nothing."""
     folder = write_classes(tmp_path / "polyps", num_patients=20)
     for name in ("![x](http:x.png).png", "<img src=q onerror=alert(1)>.png", "a\u202egnp.png"):
         shutil.copy(folder / "calcified" / "patient-01_0.png", folder / "calcified" / name)
     (folder / ".hidden").touch()
-    server = start_server()
     open_page(page, server, "data")
     page.get_by_text("Upload", exact=True).click()
     page.locator("input[type=file][webkitdirectory]").set_input_files(folder)

@@ -49,6 +49,13 @@ def test_from_the_drop_to_the_answers_and_nothing_is_kept(page, start_server, sc
     expect(page.get_by_text("answer will stand here")).to_be_visible()
     before = list_files(server.workspace)
 
+    # The images to try teach a refusal.
+    page.get_by_role("button", name="Try these five").click()
+    expect(page.get_by_text("All (5)")).to_be_visible()
+    expect(page.get_by_text("No answer (1)")).to_be_visible()
+    page.get_by_role("button", name="Put them away").click()
+    expect(page.get_by_text("answer will stand here")).to_be_visible()
+
     # One image, one answer.
     drop(page, scans / "patient-002_1.png")
     expect(page.get_by_text("Probability of calcified:")).to_have_count(1)
@@ -94,22 +101,7 @@ def test_from_the_drop_to_the_answers_and_nothing_is_kept(page, start_server, sc
     assert "Traceback" not in server.log.read_text()
 
 
-def test_the_images_to_try_teach_a_refusal(page, start_server):
-    server = start_server()
-    open_page(page, server, "predict")
-    before = list_files(server.workspace)
-    page.get_by_role("button", name="Try these five").click()
-    expect(page.get_by_text("All (5)")).to_be_visible()
-    expect(page.get_by_text("No answer (1)")).to_be_visible()
-    page.get_by_role("button", name="Put them away").click()
-    expect(page.get_by_text("answer will stand here")).to_be_visible()
-    assert list_files(server.workspace) == before
-    assert page.foreign_requests == []
-    assert page.script_errors == []
-
-
-def test_an_image_is_pasted_as_if_it_were_dropped(page, start_server, scans):
-    server = start_server()
+def test_an_image_is_pasted_as_if_it_were_dropped(page, server, scans):
     open_page(page, server, "predict?model=demo")
     content = list((scans / "patient-002_1.png").read_bytes())
     page.evaluate(
@@ -126,8 +118,7 @@ def test_an_image_is_pasted_as_if_it_were_dropped(page, start_server, scans):
     assert page.script_errors == []
 
 
-def test_a_folder_is_one_click_away_and_the_camera_waits_for_its_own(page, start_server, scans):
-    server = start_server()
+def test_a_folder_is_one_click_away_and_the_camera_waits_for_its_own(page, server, scans):
     open_page(page, server, "predict?model=demo")
     asked = page.evaluate(
         "() => { window.asked = 0; const media = navigator.mediaDevices;"

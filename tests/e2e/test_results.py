@@ -19,8 +19,7 @@ def read_matrix(page) -> list[str]:
     return cells.all_text_contents()
 
 
-def test_the_threshold_moves_the_evidence_and_the_link_opens_it_again(page, start_server):
-    server = start_server()
+def test_the_threshold_moves_the_evidence_and_the_link_opens_it_again(page, server):
     open_page(page, server, "results")
     expect(page.get_by_role("heading", level=2)).to_contain_text("46 of 52 patients right")
     before = read_matrix(page)
@@ -43,8 +42,8 @@ def test_the_threshold_moves_the_evidence_and_the_link_opens_it_again(page, star
     assert page.script_errors == []
 
 
-def test_a_figure_is_downloaded_as_png_svg_and_numbers(page, start_server, tmp_path):
-    open_page(page, start_server(), "results?run=demo")
+def test_a_figure_is_downloaded_as_png_svg_and_numbers(page, server, tmp_path):
+    open_page(page, server, "results?run=demo")
     read_matrix(page)
     links = page.locator(".st-key-links-results-matrix")
     files = {}

@@ -5,8 +5,6 @@ import io
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import tomllib
 import zipfile
 from urllib.parse import urlsplit
@@ -14,8 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import wait_until
-from tests.e2e.conftest import ROOT, Server, is_healthy, open_page
+from tests.e2e.conftest import ROOT, open_page, run_app
 
 pytestmark = pytest.mark.e2e
 SETTINGS = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
@@ -48,8 +45,7 @@ def shake_hands(server, host: str, origin: str | None = None) -> str:
         return connection.recv(200).decode(errors="replace").split("\r\n")[0]
 
 
-def test_a_stranger_finds_a_healthy_server_that_lets_in_its_own_name_alone(start_server):
-    server = start_server()
+def test_a_stranger_finds_a_healthy_server_that_lets_in_its_own_name_alone(server):
     port = urlsplit(server.url).port
     assert ask(server, "GET", "/_stcore/health")[2] == b"ok"
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", "LOCALHOST"):
@@ -65,8 +61,7 @@ def test_a_stranger_finds_a_healthy_server_that_lets_in_its_own_name_alone(start
         assert " 101 " not in shake_hands(server, own, origin), origin
 
 
-def test_nothing_is_uploaded_nor_allowed_to_others_without_the_token(start_server):
-    server = start_server()
+def test_nothing_is_uploaded_nor_allowed_to_others_without_the_token(server):
     body = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\nb\r\n--x--\r\n'
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     path = "/_stcore/upload_file/a/b"
@@ -79,8 +74,7 @@ def test_nothing_is_uploaded_nor_allowed_to_others_without_the_token(start_serve
     assert headers.get("Access-Control-Allow-Origin") in (None, f"http://localhost:{port}")
 
 
-def test_files_beside_the_pages_are_not_served(start_server):
-    server = start_server()
+def test_files_beside_the_pages_are_not_served(server):
     for path in ("/app/static/README.md", "/app/static/../README.md", "/.streamlit/config.toml",
                  "/media/../README.md", "/media/%2e%2e/README.md", "/_stcore/../README.md",
                  "/component/x/../../README.md", "/%2e%2e/%2e%2e/etc/passwd"):  # fmt: skip
@@ -140,22 +134,11 @@ def test_an_error_that_nobody_foresaw_shows_no_traceback(page, tmp_path):
     """These settings with a page that raises what a bug would."""
     shutil.copytree(ROOT / ".streamlit", tmp_path / ".streamlit")
     (tmp_path / "broken.py").write_text("raise RuntimeError('the secret of ' + __file__)\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "broken.py", f"--server.port={port}"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        server = Server(process, f"http://127.0.0.1:{port}", tmp_path, tmp_path / "log")
-        wait_until(lambda: is_healthy(server), "the server")
+    with run_app(tmp_path / "workspace", folder=tmp_path, script="broken.py") as server:
         page.goto(server.url)
         expect(page.get_by_test_id("stException")).to_be_visible()
         said = page.locator("body").inner_text()
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
     assert "encountered an error" in said
     for word in ("secret", "RuntimeError", "Traceback", str(tmp_path), "Google", "ChatGPT"):
         assert word not in said
-    assert "the secret of" in (tmp_path / "log").read_text()  # for whoever runs the server
+    assert "the secret of" in server.log.read_text()  # for whoever runs the server

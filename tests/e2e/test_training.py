@@ -46,10 +46,7 @@ def test_a_measured_rate_reaches_the_form_and_a_run_deleted_elsewhere_leaves_the
     assert "Traceback" not in server.log.read_text()
 
 
-def test_a_number_beyond_its_bounds_reaches_the_server_and_leaves_with_the_preset(
-    page, start_server
-):
-    server = start_server()
+def test_a_number_beyond_its_bounds_reaches_the_server_and_leaves_with_the_preset(page, server):
     open_page(page, server, "train")
     epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
     train = page.get_by_role("button", name="Train", exact=True)

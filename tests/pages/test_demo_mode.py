@@ -21,7 +21,13 @@ OFF = {  # what no page of a demo offers
     "Use these settings", "Set for the next run", "Browse", "Delete this copy", "Run the checks",
     "Check anew", "Start", "Start anew", "Delete for good", "Save", "Train on these images",
 }  # fmt: skip
-LINKED = {"folder": "/etc", "run": "../../etc", "model.image_size_px": "1024"}
+LINKS = (  # a page and what its address asks for; {data} is a folder of images
+    "Data?folder=/etc", "Data?folder={data}", "Data?folder=../../..", r"Data?folder=\\host\share",
+    "Data?folder=/etc&run=../../etc&model.image_size_px=1024&view=average", "Train?folder={data}",
+    "Train?run=../../../etc", "Train?run=../own&folder=/etc&model.image_size_px=1024",
+    "Train?model.network=transfer&model.backbone_weights=/etc/passwd", "Results?run=../own",
+    "Results?run=own&kind=../..&threshold=nan", "Predict?folder={data}&run=/etc",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -102,19 +108,29 @@ def test_an_upload_that_was_chosen_before_shows_the_demo_images(open_page):
     assert not app.get("file_uploader")
 
 
-@pytest.mark.parametrize("name", ["Data", "Train"])
-def test_a_link_reaches_no_folder_and_no_larger_pictures(open_page, demo_data, name):
+@pytest.mark.parametrize("link", LINKS)
+def test_no_link_reaches_what_is_off(open_page, owners_run, workspace_dir, tmp_path, link):
+    data = write_classes(tmp_path / "secret-images")
+    name, asked = link.format(data=data).split("?")
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
     app.run()
+    before = list_files(workspace_dir)
     app.switch_page(PAGES[name])
-    for key, value in LINKED.items():
+    for pair in asked.split("&"):
+        key, value = pair.split("=")
         app.query_params[key] = value
     app.run()
     assert not app.exception
-    said = " ".join(error.value for error in app.error)
-    assert "folder is left out" in said
-    assert "etc" not in app.session_state["folder"] if "folder" in app.session_state else True
+    said = read_texts(app)
+    assert "A shared demo" in said
+    for secret in ("secret-images", "20 images of 10 patients", "passwd"):
+        assert secret not in said
+    assert not OFF & list_buttons(app)
+    assert list_files(workspace_dir) == before
+    assert "/" not in app.session_state["folder"] if "folder" in app.session_state else True
     assert "setting model.image_size_px" not in app.session_state
+    if "folder=" in link and name != "Predict":
+        assert "folder is left out" in " ".join(error.value for error in app.error)
 
 
 def list_cache() -> dict[str, int]:

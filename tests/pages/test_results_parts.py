@@ -15,7 +15,7 @@ from polyp_core.checks import EFFECTS
 from polyp_core.decision import Decision, Goal, write_decision
 from polyp_core.evaluation_jobs import find_checks, list_evaluations
 from polyp_core.evidence.pairs import match_predictions
-from polyp_core.evidence.slices import slice_predictions
+from polyp_core.evidence.slices import list_slices
 from polyp_core.evidence.wording import say_p
 from polyp_core.metrics import evaluate_predictions
 from polyp_core.runs import Run
@@ -414,7 +414,8 @@ def test_the_difference_names_the_number_that_differs_most():
     # All dark negatives are wrong: specificity, not sensitivity.
     is_wrong = (table["brightness"] < 50) & (table["label"] == 0)
     table.loc[is_wrong, "probability"] = 0.9
-    said = say_difference(slice_predictions(table, "brightness", 0.5), 3).replace("\\", "")
+    (found,) = list_slices(table, ["brightness"], 0.5)
+    said = say_difference(found, 3).replace("\\", "")
     assert "is 0\xa0% (0–11) for 20 (n = 30), but 100\xa0% (89–100) for 90 (n = 30)." in said
     assert "corrected for 3 columns" in said
 
