@@ -16,8 +16,10 @@ from polyp_core.metrics import estimate_proportion
 
 NUM_TRIALS = 400
 SIZES = ((6, 6), (10, 40), (40, 10), (50, 50), (100, 400), (1000, 1000))
-PATIENTS = ((6, 6, 20), (20, 20, 20), (10, 30, 20), (100, 100, 5))  # of each class; images of each
-ALIKE = 0.3  # share of the variance within a class that lies between its patients
+# Patients of each class, images of each, and the share of the variance between patients.
+PATIENTS = ((6, 6, 20, 0.3), (20, 20, 20, 0.3), (20, 20, 20, 0.8), (10, 30, 20, 0.3),
+            (100, 100, 5, 0.3))  # fmt: skip
+MIXED = ((8, 40, 0.6), (20, 40, 0.3), (20, 40, 0.8))  # with images of both classes
 DISTANCE = 1.5  # between the means of the classes, in standard deviations
 _NORMAL = NormalDist()
 _Z = _NORMAL.inv_cdf(0.975)
@@ -32,16 +34,16 @@ def main() -> None:
     for num_positives, num_negatives in SIZES:
         trials = [simulate(num_positives, num_negatives, seed) for seed in range(NUM_TRIALS)]
         print(f"{num_positives:>9} {num_negatives:>9}  " + _write_cells(trials))
-    print(f"\nThe same by image of patients, correlated by {ALIKE}; in brackets as if independent")
+    print("\nThe same by image of patients; in brackets as if independent")
     names = ("ROC", "(ROC)", "PR", "(PR)", "decision", "(decision)")
-    print("positives negatives images  " + " ".join(f"{name:>13}" for name in names))
-    for num_positives, num_negatives, num_images in PATIENTS:
-        trials = [
-            simulate_patients(num_positives, num_negatives, num_images, seed)
-            for seed in range(NUM_TRIALS)
-        ]
-        numbers = f"{num_positives:>9} {num_negatives:>9} {num_images:>6}  "
-        print(numbers + _write_cells(trials))
+    print("positives negatives images alike  " + " ".join(f"{name:>13}" for name in names))
+    for patients in PATIENTS:
+        trials = [simulate_patients(*patients, seed) for seed in range(NUM_TRIALS)]
+        print("{:>9} {:>9} {:>6} {:>5}  ".format(*patients) + _write_cells(trials))
+    print("Each patient with images of both classes, and better ones in some patients:")
+    for mixed in MIXED:
+        trials = [simulate_mixed(*mixed, seed) for seed in range(NUM_TRIALS)]
+        print("{:>19} {:>6} {:>5}  ".format(*mixed) + _write_cells(trials))
 
 
 def simulate(num_positives: int, num_negatives: int, seed: int) -> dict[str, np.ndarray]:
@@ -52,15 +54,34 @@ def simulate(num_positives: int, num_negatives: int, seed: int) -> dict[str, np.
 
 
 def simulate_patients(
-    num_positives: int, num_negatives: int, num_images: int, seed: int
+    num_positives: int, num_negatives: int, num_images: int, alike: float, seed: int
 ) -> dict[str, np.ndarray]:
     """The same of patients with several images each, without and with the patients known."""
     generator = np.random.default_rng(seed)
     labels, share = _draw_labels(generator, num_positives, num_negatives)
-    values = generator.normal(DISTANCE * labels, np.sqrt(ALIKE))
+    values = generator.normal(DISTANCE * labels, np.sqrt(alike))
     groups = np.repeat(np.arange(len(labels)), num_images)
-    values = generator.normal(values[groups], np.sqrt(1 - ALIKE))
-    whole, apart = (_judge(labels[groups], values, share, known) for known in (groups, None))
+    values = generator.normal(values[groups], np.sqrt(1 - alike))
+    return _judge_twice(labels[groups], values, share, groups)
+
+
+def simulate_mixed(
+    num_patients: int, num_images: int, alike: float, seed: int
+) -> dict[str, np.ndarray]:
+    """The same where a patient's images of both classes are told apart more or less easily."""
+    generator = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(num_patients), num_images)
+    labels = np.arange(len(groups)) % 2
+    ease = generator.normal(0, np.sqrt(alike), num_patients)[groups]
+    values = generator.normal(DISTANCE * labels + (2 * labels - 1) * ease, np.sqrt(1 - alike))
+    return _judge_twice(labels, values, 0.5, groups)
+
+
+def _judge_twice(
+    labels: np.ndarray, values: np.ndarray, share: float, groups: np.ndarray
+) -> dict[str, np.ndarray]:
+    """With the patients known, and without."""
+    whole, apart = (_judge(labels, values, share, known) for known in (groups, None))
     found: dict[str, np.ndarray] = {}
     for name in ("roc", "pr", "decision"):
         found |= {name: whole[name], f"{name}_apart": apart[name]}
@@ -95,7 +116,7 @@ def _write_cells(trials: list[dict[str, np.ndarray]]) -> str:
 
 
 def _judge_roc(curve: pd.DataFrame) -> dict[str, np.ndarray]:
-    wanted = np.array([0.05, 0.1, 0.2, 0.3, 0.5, 0.8])
+    wanted = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8])
     rows = curve.iloc[np.searchsorted(curve["false_positive_rate"], wanted)]
     cut = [_NORMAL.inv_cdf(1 - min(rate, 1 - 1e-12)) for rate in rows["false_positive_rate"]]
     truth = 1 - _BELOW(np.array(cut) - DISTANCE)

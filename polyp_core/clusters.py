@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 NOTHING = 1e-24  # of a variance: what rounding leaves of zero
+FEWEST = 3  # patients that stand out, from whom on they tell how alike the images of one are
 _Z = NormalDist().inv_cdf(0.975)
 _T = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451}  # where the series is too rough
 
@@ -63,7 +64,9 @@ def count_worth(gains: np.ndarray, clusters: np.ndarray) -> float:
 
     They are divided by the design effect and, since few patients tell that roughly, by the square
     of Student's t over the normal quantile. At the least they are as many as they would be if all
-    rows of a patient were alike: the patients, or fewer where these have unequally many rows.
+    rows of a patient were alike: the patients, or fewer where these have unequally many rows. That
+    is what is taken where all numbers are equal but for those of one or two patients, which cannot
+    tell: or the first mistake would make an interval narrower.
 
     Args:
         gains: `(n,)`, one number a row; not empty.
@@ -76,9 +79,10 @@ def count_worth(gains: np.ndarray, clusters: np.ndarray) -> float:
     num_patients = float(n**2 / (sizes**2).sum())
     if len(sizes) in (1, n):
         return num_patients
-    expected = gains.var() * n * _correct(n)
-    if expected == 0:
+    values, counts = np.unique(gains, return_counts=True)
+    if count_patients(clusters[gains != values[counts.argmax()]]) < FEWEST:
         return num_patients
+    expected = gains.var() * n * _correct(n)
     seen = ((np.bincount(clusters, gains) - sizes * gains.mean()) ** 2).sum()
     effect = max(1.0, seen * _correct(num_patients) / expected)
     quantile = find_t_quantile(max(1, int(num_patients) - 1))

@@ -153,7 +153,7 @@ def _show_precision_recall(judged: Judged, unit: str, shown: Decision) -> None:
 
 
 def _show_coverage(judged: Judged, unit: str, level: Level, shown: Decision) -> None:
-    curve = risk_coverage(level.labels, level.probabilities, shown.threshold, level.clusters)
+    curve = risk_coverage(level.labels, level.probabilities, shown.threshold, groups=level.clusters)
     point = None
     if shown.band is not None:
         is_answered = ~shown.band.holds(level.probabilities)

@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from polyp_core.clusters import count_patients, find_t_quantile
+from polyp_core.clusters import FEWEST, count_patients, find_t_quantile
 
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -38,14 +38,18 @@ def count_worths(
     if is_growing:
         num_patients = _sum_up(rows_before == 0)
         squares = _sum_up(2 * rows_before + 1).clip(min=1)
+        with_misses = _sum_up(~is_hit & (rows_before == hits_before))
         products = _sum_up(hits_before + is_hit * (rows_before + 1))
     else:
         sizes = np.bincount(clusters)
         num_patients = np.full(n + 1, np.count_nonzero(sizes))
         squares = np.full(n + 1, (sizes**2).sum())
+        with_misses = num_patients - _sum_up(is_hit & (hits_before + 1 == sizes[clusters]))
         products = _sum_up(is_hit * sizes[clusters])
     worths: np.ndarray = num_rows**2 / squares
-    is_unsure = (num_patients > 1) & (num_patients < num_rows) & (hits > 0) & (hits < num_rows)
+    with_hits = _sum_up(is_hit & (hits_before == 0))
+    standing_out = np.where(2 * hits <= num_rows, with_hits, with_misses)
+    is_unsure = (num_patients < num_rows) & (standing_out >= FEWEST)
     least, rows, share = worths[is_unsure], num_rows[is_unsure], (hits / num_rows)[is_unsure]
     seen = hit_squares[is_unsure] - 2 * share * products[is_unsure] + share**2 * squares[is_unsure]
     expected = share * (1 - share) * rows**2 / (rows - 1)
@@ -100,10 +104,13 @@ def cover(
     x_interval: tuple[np.ndarray, np.ndarray],
     y_interval: tuple[np.ndarray, np.ndarray],
     places: np.ndarray,
+    *,
+    are_related: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest point at some `x` of the ellipses whose axes are the intervals.
 
-    All take part, not only those whose points are kept: one between may reach further.
+    Where the errors of both are related, which way is not known, it is of the rectangles. All take
+    part, not only those whose points are kept: one between may reach further.
 
     Args:
         x: `(n,)`, rising, as the ends of its intervals do.
@@ -111,6 +118,7 @@ def cover(
         x_interval: `(n,)` low and high.
         y_interval: `(n,)` low and high.
         places: `(k,)` among `x`.
+        are_related: Whether who is far out in the one is so in the other.
 
     Returns:
         `(k,)` low and high.
@@ -126,7 +134,7 @@ def cover(
         reach = np.where(away >= 0, x_high[part] - x[part], x[part] - x_low[part])
         # An interval that ends at its own middle, at 0 or 1, is met there alone, in full.
         away = np.divide(away, reach, out=np.zeros(end - start), where=reach > 0)
-        height = np.sqrt(np.clip(1 - away**2, 0, None))
+        height = np.sqrt(np.clip(1 - away**2 * (not are_related), 0, None))
         low[row] = (y[part] - height * (y[part] - y_low[part])).min()
         high[row] = (y[part] + height * (y_high[part] - y[part])).max()
     return low[number], high[number]

@@ -32,8 +32,8 @@ def roc_curve(
     At each threshold both rates are unsure, so each has an ellipse with the two Wilson intervals as
     axes, and the band is what the ellipses cover. That is the sum of both variances that one would
     take if the slope of the curve were known, and it need not be. It holds the curve in 95 to
-    100 % of trials, also of patients with several images that are alike, where the band that takes
-    these as independent does in 68 to 92 % (benchmarks/curve_bands.py), and costs no bootstrap.
+    100 % of trials (benchmarks/curve_bands.py, which also says where images of patients are much
+    alike), and costs no bootstrap.
 
     Args:
         labels: `(n,)` of 0 and 1.
@@ -68,7 +68,8 @@ def roc_curve(
         make_rise(*find_intervals(alarms, alarms[-1], worths[0])),
         make_rise(*find_intervals(hits, hits[-1], worths[1])),
     )
-    low, high = cover(rates, sensitivities, *intervals, rates[kept])
+    are_related = _share_patients(is_hit, clusters)
+    low, high = cover(rates, sensitivities, *intervals, rates[kept], are_related=are_related)
     columns = (
         thresholds[kept], rates[kept], sensitivities[kept], low, high, hits[kept], hits[-1],
         alarms[kept], alarms[-1],
@@ -111,7 +112,8 @@ def precision_recall_curve(
         make_rise(*find_intervals(hits, hits[-1], found)),
         find_intervals(hits, called, right),
     )
-    low, high = cover(recalls, precisions, *intervals, recalls[kept])
+    are_related = _share_patients(is_hit, clusters)
+    low, high = cover(recalls, precisions, *intervals, recalls[kept], are_related=are_related)
     columns = (
         thresholds[kept], recalls[kept], precisions[kept], low, high, hits[kept], hits[-1],
         called[kept],
@@ -123,6 +125,7 @@ def calibration_curve(
     labels: np.ndarray,
     probabilities: np.ndarray,
     num_bins: int = 10,
+    *,
     groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The share of positives among images of like probability.
@@ -264,6 +267,7 @@ def risk_coverage(
     labels: np.ndarray,
     probabilities: np.ndarray,
     threshold: float,
+    *,
     groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The share of wrong answers, if only those images are answered that lie farthest out.
@@ -320,6 +324,11 @@ def _sort_falling(
     clusters = number_clusters(groups, len(labels))
     order = np.argsort(-probabilities, kind="stable")
     return labels[order] == 1, probabilities[order], clusters[order]
+
+
+def _share_patients(is_hit: np.ndarray, clusters: np.ndarray) -> bool:
+    """Whether a patient has rows of both classes."""
+    return bool(np.isin(clusters[is_hit], clusters[~is_hit]).any())
 
 
 def _count_from_above(

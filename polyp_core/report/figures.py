@@ -90,7 +90,7 @@ def draw_calibration(level: Level, positive: str) -> str:
     """The share of positives among those of like probability; "" where there are none."""
     n = len(level.labels)
     num_bins = 10 if n >= _FEW else 5
-    curve = calibration_curve(level.labels, level.probabilities, num_bins, level.clusters)
+    curve = calibration_curve(level.labels, level.probabilities, num_bins, groups=level.clusters)
     if curve.empty:
         return ""
     marks: list[Mark] = [

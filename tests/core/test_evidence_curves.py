@@ -303,7 +303,7 @@ TRACES = {
     "precision_recall": precision_recall_curve,
     "calibration": lambda *rows, groups=None: calibration_curve(*rows, groups=groups),
     "decision": decision_curve,
-    "risk_coverage": lambda *rows, groups=None: risk_coverage(*rows, 0.5, groups),
+    "risk_coverage": lambda *rows, groups=None: risk_coverage(*rows, 0.5, groups=groups),
 }
 POINTS = {
     "roc": "sensitivity", "precision_recall": "precision", "calibration": "observed",
@@ -356,16 +356,47 @@ def test_copies_in_a_bin_are_worth_what_they_were_copied_from():
 
 def test_each_interval_is_that_of_the_number_at_its_threshold():
     labels, probabilities, groups = draw_patients(30, 6)
-    curve = risk_coverage(labels, probabilities, 0.5, groups)
+    curve = risk_coverage(labels, probabilities, 0.5, groups=groups)
     for row in curve.iloc[[5, 40, 90, -1]].itertuples():
         is_answered = ~((probabilities >= row.band_low) & (probabilities <= row.band_high))
         is_wrong = ((probabilities >= 0.5) != (labels == 1))[is_answered]
         expected = estimate_share(is_wrong, groups[is_answered])
         assert (row.low, row.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    row = calibration_curve(labels, probabilities, 5, groups).iloc[2]
+    row = calibration_curve(labels, probabilities, 5, groups=groups).iloc[2]
     within = (probabilities >= row["from_probability"]) & (probabilities <= row["to_probability"])
     expected = estimate_share(labels[within] == 1, groups[within])
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_band_holds_where_images_of_both_classes_are_easier_in_some_patients():
+    """A patient far out in sensitivity is so in false alarms: there rectangles are covered."""
+    random, held = np.random.default_rng(2), []
+    groups = np.repeat(np.arange(20), 40)
+    labels, wanted = np.arange(800) % 2, np.array([0.05, 0.1, 0.2, 0.3, 0.5])
+    truth = 1 - norm.cdf(norm.ppf(1 - wanted) - 1.5)
+    for _ in range(200):
+        ease = random.normal(0, 0.3**0.5, 20)[groups]
+        values = random.normal(1.5 * labels + (2 * labels - 1) * ease, 0.7**0.5)
+        curve = roc_curve(labels, 1 / (1 + np.exp(-values)), groups)
+        low, high = (np.interp(wanted, curve["false_positive_rate"], curve[end])
+                     for end in ("low", "high"))  # fmt: skip
+        held.append((low <= truth) & (truth <= high))
+    assert np.mean(held, axis=0).min() >= 0.94
+
+
+def test_the_first_mistakes_widen_the_interval():
+    groups = np.arange(200) // 10
+    widths = []
+    for num_wrong in range(3):
+        is_right = np.ones(200, bool)
+        is_right[[0, 50][:num_wrong]] = False
+        share = estimate_share(is_right, groups)
+        widths.append(share.high - share.low)
+    assert widths == sorted(widths)
+    # From three patients on, mistakes that are spread tell that images are not alike.
+    is_right[[0, 50, 100]] = False
+    share = estimate_share(is_right, groups)
+    assert share.high - share.low < widths[0]
 
 
 def test_with_very_many_negatives_the_roc_band_is_the_interval_of_the_sensitivity():

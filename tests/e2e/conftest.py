@@ -128,7 +128,7 @@ def write_workspace(folder: Path) -> Path:
 
 
 @pytest.fixture
-def start_server(tmp_path, small_demo_data) -> Iterator:
+def start_server(tmp_path, small_demo_data, request) -> Iterator:
     """Start servers, each on a free port and with its own workspace; they end with the test.
 
     The demo images are few and drawn already, unless the workspace is to be empty.
@@ -142,6 +142,8 @@ def start_server(tmp_path, small_demo_data) -> Iterator:
             return servers.enter_context(run_app(workspace))
 
         yield start
+        if "page" in request.fixturenames:  # a server waits for what an open page still reads
+            request.getfixturevalue("page").close()
 
 
 @pytest.fixture(scope="session")

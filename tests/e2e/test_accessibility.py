@@ -73,16 +73,15 @@ def visit_pages(page, server):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_has_a_serious_fault(browser, server, theme):
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 1000}, color_scheme=theme, reduced_motion="reduce"
-    )
-    page = context.new_page()
-    page.set_default_timeout(60_000)
     shown, faults = [], []
-    for name in visit_pages(page, server):
-        shown.append(name)
-        faults += [f"{name}: {fault}" for fault in list_faults(page)]
-    context.close()
+    with browser.new_context(
+        viewport={"width": 1280, "height": 1000}, color_scheme=theme, reduced_motion="reduce"
+    ) as context:
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        for name in visit_pages(page, server):
+            shown.append(name)
+            faults += [f"{name}: {fault}" for fault in list_faults(page)]
     assert len(shown) == 7
     assert not faults, "\n".join(faults)
 

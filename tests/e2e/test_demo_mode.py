@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
@@ -62,7 +63,8 @@ def test_a_walk_over_all_pages_finds_what_is_off_nowhere_and_changes_nothing(pag
     wait_for_rest(page)
     expect(page.get_by_role("button", name="Open", exact=True)).to_be_visible()
     expect(page.get_by_test_id("stMain").get_by_role("button", name=OFF)).to_have_count(0)
-    open_page(page, demo, f"data?folder={write_classes(tmp_path / 'secret-images')}")
+    secret = quote(str(write_classes(tmp_path / "secret-images")), safe="")
+    open_page(page, demo, f"data?folder={secret}")
     expect(page.get_by_text("folder is left out")).to_be_visible()
     expect(page.get_by_text("secret-images")).to_have_count(0)
     assert list_files(demo.workspace) == before

@@ -37,6 +37,7 @@ def click(page, name: str) -> None:
 
 def test_a_button_stays_where_it_first_appears_while_the_cards_are_drawn(page, start_server):
     """One that moves while the mouse is down is not clicked, and nothing says so."""
+    page.emulate_media(reduced_motion="no-preference")  # as most visitors have it
     page.add_init_script(FOLLOW_BUTTONS)
     open_page(page, start_server(), "")
     places = page.evaluate("window.places")

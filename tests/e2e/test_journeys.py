@@ -174,7 +174,8 @@ def test_a_visitor_never_sees_a_traceback(page, server, tmp_path):
     assert page.get_by_test_id("stException").count() == 0
 
 
-def test_a_dropped_folder_and_a_zip_are_looked_at_like_any_other(page, server, tmp_path):
+def test_a_dropped_folder_and_a_zip_are_looked_at_like_any_other(page, start_server, tmp_path):
+    server = start_server()
     """Names that hold Markdown or HTML are shown, and make the browser fetch nothing."""
     folder = write_classes(tmp_path / "polyps", num_patients=20)
     for name in ("![x](http:x.png).png", "<img src=q onerror=alert(1)>.png", "a\u202egnp.png"):

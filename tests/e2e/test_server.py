@@ -84,6 +84,12 @@ def test_files_beside_the_pages_are_not_served(server):
         assert b"allowedHosts" not in body
 
 
+def test_it_ends_when_it_is_asked_to(start_server):
+    process = start_server().process
+    process.terminate()
+    assert process.wait(timeout=20) == 0
+
+
 def write_zip(size: int) -> bytes:
     """A zip of two class folders that takes so many bytes."""
     content = io.BytesIO()

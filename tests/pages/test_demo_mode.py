@@ -127,7 +127,7 @@ def test_no_link_reaches_what_is_off(open_page, owners_run, workspace_dir, tmp_p
         assert secret not in said
     assert not OFF & list_buttons(app)
     assert list_files(workspace_dir) == before
-    assert "/" not in app.session_state["folder"] if "folder" in app.session_state else True
+    assert "folder" not in app.session_state or not app.session_state["folder"]
     assert "setting model.image_size_px" not in app.session_state
     if "folder=" in link and name != "Predict":
         assert "folder is left out" in " ".join(error.value for error in app.error)
