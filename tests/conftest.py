@@ -70,14 +70,15 @@ def shared_workspace_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(autouse=True)
-def workspace_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace_dir(tmp_path: Path) -> Iterator[Path]:
     """Nothing a test does touches the user's workspace."""
     folder = tmp_path / "workspace"
-    monkeypatch.setenv("POLYP_WORKSPACE", str(folder))
-    monkeypatch.delenv("POLYP_RUNS", raising=False)
-    # A worker that a test runs in its own process leaves it behind.
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:  # which no undoing within a test takes back
+        patch.setenv("POLYP_WORKSPACE", str(folder))
+        patch.delenv("POLYP_RUNS", raising=False)
+        # A worker that a test runs in its own process leaves it behind.
+        patch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+        yield folder
 
 
 @pytest.fixture

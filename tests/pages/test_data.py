@@ -486,9 +486,9 @@ def test_going_back_to_an_earlier_address_takes_its_settings(open_page, monkeypa
     before = dict(app.query_params)
     app.slider(key="setting augmentation.zoom").set_value(0.4).run()
     after = dict(app.query_params)
-    monkeypatch.setattr("ui.address._LATE_S", 0.0)
-    go_to(app, before)
+    with monkeypatch.context() as later:
+        later.setattr("ui.address._LATE_S", 0.0)
+        go_to(app, before)
     assert app.session_state["setting augmentation.zoom"] == 0.3
-    monkeypatch.undo()
     go_to(app, after)  # and "Forward" at once
     assert app.session_state["setting augmentation.zoom"] == 0.4
