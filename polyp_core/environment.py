@@ -12,6 +12,8 @@ from polyp_core.runs import Run
 
 # Another version of one of these may change the last bit of a result.
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # TensorFlow's own switch, read as it is imported
+_SWITCHED = {"0": False, "false": False, "1": True, "true": True}
 
 
 def describe_environment() -> dict[str, Any]:
@@ -33,6 +35,23 @@ def count_threads(run: Run) -> int:
         return int(known)
     # Not all processors may be this process' own.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def uses_onednn(run: Run) -> bool | None:
+    """Whether oneDNN computes a run: sums depend on it to the last bit, so a resume keeps it.
+
+    TensorFlow itself switches it on only for x86 processors with AVX-512 VNNI or AMX; it is faster
+    on others too (`python -m benchmarks.onednn`).
+
+    Returns:
+        None leaves it to TensorFlow: for a run that was started so, and for other processors.
+    """
+    then = run.read_environment()
+    if then:
+        known = then.get("onednn")
+        return known if isinstance(known, bool) else None
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return _SWITCHED.get(os.environ.get(ONEDNN, "").lower(), True if is_x86 else None)
 
 
 def list_changes(run: Run) -> list[str]:

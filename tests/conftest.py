@@ -14,11 +14,13 @@ from PIL import Image
 from polyp_core import jobs
 from polyp_core.config import RunConfig
 from polyp_core.dataset import read_index
+from polyp_core.environment import ONEDNN
 from polyp_core.presets import get_preset
 from polyp_core.runs import FINAL_STATES, Run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+# As for a worker, with whose bits those of a training in a test's own process are compared.
+os.environ.setdefault(ONEDNN, "1")
 
 _LONG = ("test_kills", "test_training", "test_study_worker")
 

@@ -235,6 +235,8 @@ def _read_environment(values: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("processors", "threads"):
         if type(values.get(name)) is int:
             found[name] = values[name]
+    if type(values.get("onednn")) is bool:
+        found["onednn"] = values["onednn"]
     return found
 
 

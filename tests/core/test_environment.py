@@ -11,6 +11,7 @@ from polyp_core.environment import (
     count_threads,
     describe_environment,
     list_changes,
+    uses_onednn,
 )
 from polyp_core.errors import RunError
 from polyp_core.runs import Run
@@ -76,3 +77,32 @@ def test_a_resumed_run_computes_with_as_many_threads_as_at_its_start(run, monkey
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
     run.write_json("environment.json", describe_environment() | {"threads": 7})
     assert count_threads(run) == 7
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"), [("x86_64", True), ("AMD64", True), ("arm64", None)]
+)
+def test_onednn_is_switched_on_where_it_was_measured(run, monkeypatch, machine, expected):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.delenv(environment.ONEDNN)  # which conftest.py sets
+    assert uses_onednn(run) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("0", False), ("False", False), ("1", True), ("true", True)]
+)
+def test_onednn_is_as_somebody_has_chosen(run, monkeypatch, value, expected):
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    monkeypatch.setenv(environment.ONEDNN, value)
+    assert uses_onednn(run) is expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [({"onednn": False}, False), ({"onednn": True}, True), ({"onednn": "x"}, None), ({}, None)],
+)
+def test_a_resumed_run_has_onednn_as_at_its_start(run, monkeypatch, known, expected):
+    """A run from before it was chosen goes on as TensorFlow chose."""
+    monkeypatch.setenv(environment.ONEDNN, "1" if expected is not True else "0")
+    run.write_json("environment.json", describe_environment() | known)
+    assert uses_onednn(run) is expected

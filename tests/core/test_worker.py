@@ -193,6 +193,7 @@ def test_later_workers_note_what_is_other_with_them(run, monkeypatch):
     first = run.read_environment()
     assert first["devices"]
     assert first["threads"] == environment.count_threads(run)
+    assert first["onednn"] == environment.uses_onednn(run)
     worker._note_environment(run)
     assert run.read_environment() == first  # the same again is no news
     now = worker.describe_environment() | {"python": "3.99"}
