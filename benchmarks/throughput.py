@@ -30,6 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as for a worker; read at the import
 import keras
 import numpy as np
 import psutil

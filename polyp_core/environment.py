@@ -13,7 +13,6 @@ from polyp_core.runs import Run
 # Another version of one of these may change the last bit of a result.
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # TensorFlow's own switch, read as it is imported
-_SWITCHED = {"0": False, "false": False, "1": True, "true": True}
 
 
 def describe_environment() -> dict[str, Any]:
@@ -37,21 +36,26 @@ def count_threads(run: Run) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def uses_onednn(run: Run) -> bool | None:
-    """Whether oneDNN computes a run: sums depend on it to the last bit, so a resume keeps it.
+def choose_onednn(run: Run) -> str:
+    """The value of TensorFlow's switch for oneDNN in a run; "" leaves it to TensorFlow.
 
-    TensorFlow itself switches it on only for x86 processors with AVX-512 VNNI or AMX; it is faster
-    on others too (`python -m benchmarks.onednn`).
-
-    Returns:
-        None leaves it to TensorFlow: for a run that was started so, and for other processors.
+    TensorFlow itself switches it on only for x86 processors with AVX-512 VNNI or AMX, though others
+    train faster with it too (`python -m benchmarks.onednn`). Sums depend on it to the last bit, so
+    a resume keeps it; a run of an older version has it as the environment says.
     """
-    then = run.read_environment()
-    if then:
-        known = then.get("onednn")
-        return known if isinstance(known, bool) else None
+    then, chosen = run.read_environment(), os.environ.get(ONEDNN, "")
+    if "onednn" in then:
+        return str(then["onednn"])
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return _SWITCHED.get(os.environ.get(ONEDNN, "").lower(), True if is_x86 else None)
+    return "1" if is_x86 and not then and not chosen else chosen
+
+
+def switch_onednn(run: Run) -> None:
+    """Switch oneDNN as a run has it; to be called before TensorFlow is imported."""
+    value = choose_onednn(run)
+    os.environ.pop(ONEDNN, None)
+    if value:
+        os.environ[ONEDNN] = value
 
 
 def list_changes(run: Run) -> list[str]:

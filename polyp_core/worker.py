@@ -23,7 +23,12 @@ from filelock import Timeout
 from polyp_core import queueing
 from polyp_core.config import RunConfig
 from polyp_core.dataset import Index
-from polyp_core.environment import ONEDNN, count_threads, describe_environment, uses_onednn
+from polyp_core.environment import (
+    choose_onednn,
+    count_threads,
+    describe_environment,
+    switch_onednn,
+)
 from polyp_core.errors import PolypError
 from polyp_core.image_store import open_images
 from polyp_core.reporting import Reporter, WorkStopped
@@ -91,11 +96,7 @@ def _train_and_evaluate(run: Run, reporter: Reporter) -> int:
         opening = pool.submit(_open_images, index, config, reporter)
         started = time.monotonic()
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(count_threads(run))
-        has_onednn = uses_onednn(run)
-        if has_onednn is None:
-            os.environ.pop(ONEDNN, None)
-        else:
-            os.environ[ONEDNN] = str(int(has_onednn))
+        switch_onednn(run)
         gc.disable()  # an import makes half a million objects, none of which is ever garbage
         from polyp_core.evaluation import evaluate_run
         from polyp_core.serving import write_serving_model
@@ -160,7 +161,7 @@ def _note_environment(run: Run) -> None:
 
     now = describe_environment() | {
         "threads": count_threads(run),
-        "onednn": uses_onednn(run),
+        "onednn": choose_onednn(run),
         "devices": sorted({name.split(":")[0] for name in keras.distribution.list_devices()}),
     }
     then = run.read_environment()
@@ -168,7 +169,8 @@ def _note_environment(run: Run) -> None:
         run.write_json("environment.json", now)
         return
     known = then.get("resumed_with", [])
-    if now not in known and {**then, "resumed_with": 0} != {**now, "resumed_with": 0}:
+    then_all = {"onednn": "", **then, "resumed_with": 0}  # an older version does not say it
+    if now not in known and then_all != {**now, "resumed_with": 0}:
         run.write_json("environment.json", {**then, "resumed_with": [*known, now]})
 
 

@@ -19,7 +19,7 @@ from polyp_core.presets import get_preset
 from polyp_core.runs import FINAL_STATES, Run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# As for a worker, with whose bits those of a training in a test's own process are compared.
+# As for the workers, with whose bits those of a training in a test's own process are compared.
 os.environ.setdefault(ONEDNN, "1")
 
 _LONG = ("test_kills", "test_training", "test_study_worker")

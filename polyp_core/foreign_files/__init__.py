@@ -44,7 +44,7 @@ ELSEWHERE = "another computer"  # stands for a folder that is not here
 # Letters and digits of any writing, and what stands between words; one of them comes first, if need
 # be in a bracket. Not what a page, a formula, a shell or a path could take for more.
 _CLASS_NAME = re.compile(r"(?=\(*[^\W_])[\w .,;+()'&%-]{1,100}")
-_ENVIRONMENT_TEXTS = ("polyp_core", "python", "platform", "processor")
+_ENVIRONMENT_TEXTS = ("polyp_core", "python", "platform", "processor", "onednn")
 _STATUS_NUMBERS = ("started_at", "elapsed_s", "epoch", "epochs", "brightest_level")
 
 
@@ -235,8 +235,6 @@ def _read_environment(values: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("processors", "threads"):
         if type(values.get(name)) is int:
             found[name] = values[name]
-    if type(values.get("onednn")) is bool:
-        found["onednn"] = values["onednn"]
     return found
 
 

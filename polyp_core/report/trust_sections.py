@@ -130,10 +130,9 @@ def write_environment(facts: RunFacts) -> str:
              f"{facts.serving.get('compared_images', 'some')} images")
         )  # fmt: skip
     names = {"polyp_core": "This program", "python": "Python", "platform": "System",
-             "processor": "Processor", "threads": "Threads"}  # fmt: skip
+             "processor": "Processor", "threads": "Threads",
+             "onednn": "TF_ENABLE_ONEDNN_OPTS"}  # fmt: skip
     rows += [(title, str(known[key])) for key, title in names.items() if known.get(key)]
-    if isinstance(known.get("onednn"), bool):
-        rows.append(("oneDNN", "on" if known["onednn"] else "off"))
     if isinstance(known.get("devices"), list):
         rows.append(("Devices", ", ".join(map(str, known["devices"]))))
     packages = known.get("packages")

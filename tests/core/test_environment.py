@@ -11,7 +11,7 @@ from polyp_core.environment import (
     count_threads,
     describe_environment,
     list_changes,
-    uses_onednn,
+    switch_onednn,
 )
 from polyp_core.errors import RunError
 from polyp_core.runs import Run
@@ -80,29 +80,36 @@ def test_a_resumed_run_computes_with_as_many_threads_as_at_its_start(run, monkey
 
 
 @pytest.mark.parametrize(
-    ("machine", "expected"), [("x86_64", True), ("AMD64", True), ("arm64", None)]
+    ("machine", "expected"), [("x86_64", "1"), ("AMD64", "1"), ("arm64", None)]
 )
-def test_onednn_is_switched_on_where_it_was_measured(run, monkeypatch, machine, expected):
+def test_onednn_is_switched_on_for_a_new_run_on_x86(run, monkeypatch, machine, expected):
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.delenv(environment.ONEDNN)  # which conftest.py sets
-    assert uses_onednn(run) is expected
+    switch_onednn(run)
+    assert os.environ.get(environment.ONEDNN) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("0", False), ("False", False), ("1", True), ("true", True)]
-)
-def test_onednn_is_as_somebody_has_chosen(run, monkeypatch, value, expected):
-    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+@pytest.mark.parametrize("machine", ["x86_64", "arm64"])
+@pytest.mark.parametrize("value", ["0", "false", "1"])
+def test_onednn_is_as_somebody_has_chosen(run, monkeypatch, machine, value):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setenv(environment.ONEDNN, value)
-    assert uses_onednn(run) is expected
+    switch_onednn(run)
+    assert os.environ[environment.ONEDNN] == value
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"),
-    [({"onednn": False}, False), ({"onednn": True}, True), ({"onednn": "x"}, None), ({}, None)],
+    ("known", "own", "expected"),
+    [
+        ({"onednn": "0"}, "1", "0"),
+        ({"onednn": "1"}, "0", "1"),
+        ({"onednn": ""}, "1", None),  # TensorFlow has chosen
+        ({}, "0", "0"),  # of an older version, which left it to the environment
+        ({}, "", None),
+    ],
 )
-def test_a_resumed_run_has_onednn_as_at_its_start(run, monkeypatch, known, expected):
-    """A run from before it was chosen goes on as TensorFlow chose."""
-    monkeypatch.setenv(environment.ONEDNN, "1" if expected is not True else "0")
+def test_a_resumed_run_has_onednn_as_at_its_start(run, monkeypatch, known, own, expected):
+    monkeypatch.setenv(environment.ONEDNN, own)
     run.write_json("environment.json", describe_environment() | known)
-    assert uses_onednn(run) is expected
+    switch_onednn(run)
+    assert (os.environ.get(environment.ONEDNN) or None) == expected

@@ -1,14 +1,21 @@
 """The worker's own decisions, without TensorFlow; what it does for real stands in test_kills."""
 
 import os
+import platform
+import shutil
 import signal
+import subprocess
+import sys
 
 import filelock
 import numpy as np
 import pytest
 
 from polyp_core import environment, worker
+from polyp_core.config import DataConfig
+from polyp_core.dataset import read_index
 from polyp_core.errors import DatasetError
+from polyp_core.processes import list_variables
 from polyp_core.queueing import add_ticket, list_tickets
 from polyp_core.reporting import Reporter, WorkStopped
 from polyp_core.runs import Run
@@ -189,11 +196,12 @@ def test_it_ends_hard_where_the_work_does_not_look_up_but_not_while_state_is_kep
 
 def test_later_workers_note_what_is_other_with_them(run, monkeypatch):
     pytest.importorskip("keras")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    monkeypatch.setenv(environment.ONEDNN, "0")
     worker._note_environment(run)
     first = run.read_environment()
     assert first["devices"]
-    assert first["threads"] == environment.count_threads(run)
-    assert first["onednn"] == environment.uses_onednn(run)
+    assert (first["threads"], first["onednn"]) == (3, "0")
     worker._note_environment(run)
     assert run.read_environment() == first  # the same again is no news
     now = worker.describe_environment() | {"python": "3.99"}
@@ -202,6 +210,24 @@ def test_later_workers_note_what_is_other_with_them(run, monkeypatch):
     noted = run.read_environment()
     assert {**noted, "resumed_with": None} == {**first, "resumed_with": None}
     assert [other["python"] for other in noted["resumed_with"]] == ["3.99"]
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="elsewhere TensorFlow chooses"
+)
+@pytest.mark.parametrize(("known", "is_on"), [({}, True), ({"onednn": "0"}, False)])
+def test_onednn_is_switched_before_tensorflow_is_imported(run, data_dir, known, is_on):
+    """TensorFlow itself says so; the run fails right after, for its images are gone."""
+    run.write_table("index.csv", read_index(DataConfig(folder=str(data_dir))).images)
+    shutil.rmtree(data_dir)
+    if known:
+        run.write_json("environment.json", known)
+    variables = list_variables(TF_CPP_MIN_LOG_LEVEL="0")
+    del variables[environment.ONEDNN]
+    command = [sys.executable, "-m", "polyp_core.worker", str(run.directory)]
+    worked = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert run.read_status()["state"] == "failed"
+    assert ("oneDNN custom operations are on" in worked.stderr + worked.stdout) == is_on
 
 
 def test_checkpoints_stay_where_the_last_word_could_not_be_written(run, monkeypatch):
