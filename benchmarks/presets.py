@@ -2,8 +2,8 @@
 
 Prints the median over split seeds of validation AUC and accuracy (by patient where known), beside
 the majority baseline, and the wall time of the whole run, worker start and conversion included.
-The README's table is what it prints with its own defaults (30 epochs, 3 seeds) for the demo images:
-`python -m benchmarks.presets workspace/demo-data`.
+The table in docs/measurements.md is what it printed with its own defaults (30 epochs, 3 seeds) for
+the demo images: `python -m benchmarks.presets workspace/demo-data`.
 """
 
 import argparse

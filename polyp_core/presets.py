@@ -32,8 +32,9 @@ class Preset:
 _MODERATE = AugmentConfig(
     rotation_deg=15.0, width_shift=0.1, height_shift=0.1, shear_deg=5.0, zoom=0.15
 )
-# Found by measurement, see benchmarks/RECIPES.md. The last state is kept, averaged and at the end
-# of its cosine, so that its epoch is not chosen on validation.
+# Augmentation, size and epochs are measured, see benchmarks/RECIPES.md; the rest are usual values.
+# The last state is kept, averaged and at the end of its cosine, so that its epoch is not chosen on
+# validation.
 _RECIPE = TrainingConfig(
     epochs=40,
     batch_size=16,

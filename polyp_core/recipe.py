@@ -1,6 +1,7 @@
 """What of a preset depends on the images: how large they are, and how many.
 
-The numbers are those of benchmarks/RECIPES.md.
+Sizes and epochs are measured, see benchmarks/RECIPES.md; batches and what few images are, are usual
+values.
 """
 
 from dataclasses import dataclass, replace
