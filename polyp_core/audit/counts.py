@@ -42,7 +42,8 @@ def _find_few(index: Index) -> Finding | None:
         kind="few_validation",
         severity="warning",
         title="The validation set is very small.",
-        advice=f"{say_limit(index)} Add images, or keep a larger part for validation.",
+        advice=f"{say_limit(index)} Add images, keep a larger part for validation, or train a "
+        "study in folds, which validates every image.",
         count=n,
     )
 
@@ -60,7 +61,8 @@ def _find_few_of_class(index: Index) -> Finding | None:
         severity="warning",
         title=f"Only {n} {unit} of class '{name}' to validate on.",
         advice=f"The {what} rests on them: even {n} of {n} right only proves {_prove(n)} % or "
-        "more. Add images of that class, or keep a larger part for validation.",
+        "more. Add images of that class, keep a larger part for validation, or train a study in "
+        "folds, which validates every image.",
         count=n,
     )
 

@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
+from polyp_core import words
 from polyp_core.config import RunConfig
 from polyp_core.config.training import MONITORS
 
@@ -84,7 +85,8 @@ class Case:
         self.auc_spread = sqrt((m + n + 1) / (12 * m * n)) if m and n else float("nan")
         self.auc_now = median(self.val_auc[-FEW:]) if m and n else float("nan")
         self.said_auc = (
-            f" AUC over the last {FEW} epochs is {self.auc_now:.2f}; chance gives 0.50."
+            f" AUC over the last {words.say_number(min(FEW, self.n), 'epoch')} is "
+            f"{self.auc_now:.2f}; chance gives 0.50."
             if self.auc_now >= 0
             else ""
         )

@@ -25,7 +25,8 @@ def find_small_validation(case: Case) -> Diagnosis | None:
         title=f"Validation has too few {unit} of '{name}' to tell how good the model is.",
         evidence=f"It has {words.say_number(n, unit.removesuffix('s'))} of '{name}'. {n} of {n} "
         f"right would prove at least {words.round_percent(proven)} %, not more (95 % interval).",
-        advice=f"Put more {unit} of '{name}' into validation: 12 of 12 right would prove 75 %.",
+        advice=f"Put more {unit} of '{name}' into validation: 12 of 12 right would prove 75 %. Or "
+        "train a study in folds, which validates every image.",
     )
 
 
@@ -34,7 +35,8 @@ def find_one_class(case: Case) -> Diagnosis | None:
 
     The last epochs are 5, in long runs up to 20.
     """
-    if not case.is_ripe or min(case.facts.validation_counts) == 0:
+    is_early = not case.is_ripe and not (case.is_over and case.n)
+    if is_early or min(case.facts.validation_counts) == 0:
         return None
     # After the last epoch with the other answer; where it was not counted it may have been other.
     others = [np.flatnonzero(counts != 0) for counts in (case.positives, case.negatives)]
@@ -42,7 +44,7 @@ def find_one_class(case: Case) -> Diagnosis | None:
     start, answer = min(starts), int(starts[1] < starts[0])
     is_under_way = case.sorts_well and case.n < 0.75 * case.settings.epochs
     num_long = min(case.n, 20, max(FEW, case.settings.epochs // 8))
-    if not is_under_way and case.n - start >= num_long:
+    if case.is_ripe and not is_under_way and case.n - start >= num_long:
         since = f"epoch {case.epoch[start]:.0f}" if start else "the first epoch"
         when = f"since {since}, for {words.say_number(case.n - start, 'epoch')}"
         return _say_one_class(case, answer, when)
@@ -57,13 +59,17 @@ def _say_one_class(case: Case, answer: int, when: str) -> Diagnosis:
     name = case.facts.class_names[answer]
     is_low = case.rate < LOW * case.usual_rate  # untouched it needs larger steps, ruined smaller
     advice = advise_rate(case.usual_rate if is_low else case.rate / 10)
+    if case.is_uneven and not case.is_dead:
+        advice = BALANCE
+    if not case.is_ripe:  # over, after so few that nothing else can be told
+        advice = {"advice": f"It had {words.say_number(case.n, 'epoch')}, which is few: give more."}
     return Diagnosis(
         name="one_class",
         severity="warning" if case.sorts_well else "serious",
         title=f"It answers '{name}' whatever the image shows.",
         evidence=f"All {sum(case.facts.validation_counts)} validation images are called '{name}' "
         f"{when}.{case.said_auc}",
-        **(BALANCE if case.is_uneven and not case.is_dead else advice),
+        **advice,
     )
 
 

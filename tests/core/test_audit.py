@@ -502,8 +502,8 @@ def test_twelve_to_validate_on_are_few_and_thirteen_are_few_of_a_class(group, un
     assert (finding.severity, finding.count) == ("warning", 12)
     assert finding.title == "The validation set is very small."
     assert finding.advice == (
-        f"Even 12 of 12 validation {unit} right only proves 76 % or more. Add images, or keep a "
-        "larger part for validation."
+        f"Even 12 of 12 validation {unit} right only proves 76 % or more. Add images, keep a "
+        "larger part for validation, or train a study in folds, which validates every image."
     )
     findings = find(make_index(8, 13, group=group, images_each=images_each))
     assert "few_validation" not in findings

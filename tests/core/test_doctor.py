@@ -139,6 +139,15 @@ def test_one_answer_of_the_kept_epoch_is_enough_in_the_end():
     assert "one_class" in name_all(one_class_history(since=16), make_facts(epochs=20))
 
 
+def test_one_answer_after_too_few_epochs_is_told_once_the_run_is_over():
+    found = find(one_class_history(n=3, answer=1), make_facts(epochs=3), "one_class")
+    assert "called 'calcified' in the epoch that is kept, 3." in found.evidence
+    assert "AUC over the last 3 epochs is 0.55" in found.evidence
+    assert (found.advice, found.setting) == ("It had 3 epochs, which is few: give more.", None)
+    assert name_all(one_class_history(n=3), make_facts(epochs=20)) == []
+    assert name_all(one_class_history(n=0), make_facts(epochs=20, error="Broken.")) == []
+
+
 def test_one_answer_at_the_start_of_a_long_run_is_not_told_yet():
     assert name_all(one_class_history(n=9), make_facts(epochs=20)) == []
     assert name_all(one_class_history(n=49), make_facts(epochs=250)) == []
