@@ -45,10 +45,15 @@ st.caption(
 runs_dir = workspace.get_runs_dir()
 active_runs = ui.list_active_runs()
 shown = find_shown_run(active_runs)
+ui.scroll_up()
+is_study_first = ui.is_study_first(shown[0] if shown else None)
+if is_study_first:
+    ui.show_studies(is_first=True)
 if shown is not None:
     ui.show_run(*shown)
 ui.watch_queue(shown[0] if shown else None, active_runs)
-ui.show_studies()
+if not is_study_first:
+    ui.show_studies()
 place = st.container()
 if is_demo():
     ui.say_off("Training")

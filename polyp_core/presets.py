@@ -98,7 +98,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="transfer",
             title="Transfer",
-            summary="Starts from a network that has seen a million photographs; fetches it first.",
+            summary="Starts from a network that knows photographs; fetches it from the internet.",
             num_weights=939_697,
             ms_per_image=5.5,
             config=RunConfig(

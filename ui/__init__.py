@@ -27,11 +27,12 @@ from ui.results_threshold import show_threshold
 from ui.run_table import show_runs
 from ui.run_view import show_run
 from ui.samples import GRID_SIZES, VIEWS, show_augmentation
+from ui.scroll_up import scroll_up
 from ui.settings_form import show_form, take_settings
 from ui.share_box import show_share
 from ui.sources import has_folder, show_source_choice, take_next_source
 from ui.study_form import show_study_form
-from ui.study_view import show_studies
+from ui.study_view import is_study_first, show_studies
 from ui.words import escape
 
 __all__ = [
@@ -49,12 +50,14 @@ __all__ = [
     "get_data_config",
     "has_folder",
     "is_listed",
+    "is_study_first",
     "list_active_runs",
     "load_audit",
     "load_index",
     "open_both",
     "read_link",
     "say_off",
+    "scroll_up",
     "show_augmentation",
     "show_checks",
     "show_clean_split",

@@ -114,10 +114,9 @@ def show_credentials(run: Run) -> None:
     metrics = read_worth(run)
     if metrics is not None:
         level, unit = words.get_main_level(metrics)
-        st.caption(
-            f":material/verified: Validation: {words.say_worth(level, unit)}. "
-            f"{words.say_doubt(level, read_decision(run).goal.purpose)}"
-        )
+        doubt = words.say_doubt(level, read_decision(run).goal.purpose)
+        icon = "info" if doubt else "verified"
+        st.caption(f":material/{icon}: Validation: {words.say_worth(level, unit)}. {doubt}")
 
 
 @st.cache_data(show_spinner=False)

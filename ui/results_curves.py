@@ -20,7 +20,7 @@ from ui.results_evidence import (
     read_levels,
 )
 from ui.results_source import Judged
-from ui.words import escape
+from ui.words import escape, say_temperature
 
 
 def show_figures(judged: Judged, unit: str, shown: Decision) -> None:
@@ -42,6 +42,7 @@ def show_figures(judged: Judged, unit: str, shown: Decision) -> None:
             stem=_name_file(judged, unit, "calibration"),
             numbers=read_curve_csv(judged, unit, "calibration"),
         )  # fmt: skip
+        _show_temperature(judged)
     with grid.cell():
         st.markdown("**Confusion matrix**", help=_HELP["matrix"])
         figure = evidence_charts.draw_matrix(
@@ -53,6 +54,13 @@ def show_figures(judged: Judged, unit: str, shown: Decision) -> None:
             figure, "How often which class was answered which way", "results matrix",
             stem=_name_file(judged, unit, "matrix"), numbers=named,
         )  # fmt: skip
+
+
+def _show_temperature(judged: Judged) -> None:
+    """What the temperature has changed; of a study each member has its own."""
+    metrics = None if judged.study else judged.run.read_metrics()
+    if metrics is not None and "calibration" in metrics:
+        st.caption(say_temperature(metrics["calibration"]))
 
 
 def show_more_curves(judged: Judged, unit: str, shown: Decision) -> None:
@@ -186,8 +194,9 @@ _HELP = {
     "(right). The ring is the threshold above; the dashed line is guessing. The band is where the "
     "curve of all patients may run (95 %).",
     "calibration": "Of those with a probability of 80 %, are 80 % ill? On the dashed line yes; "
-    "below it the model is too sure of the positive class. Each dot is a tenth of them, with its "
-    "95 % interval; the bars below are how many there are.",
+    "below it the model is too sure of the positive class. Each dot is about a tenth of "
+    "them, more where many have one probability, with its 95 % interval; the bars below are how "
+    "many there are.",
     "matrix": "Rows are the truth, columns the answer; percent are of the row. Full colour is "
     "right, pale is wrong.",
     "precision recall": "Of those called, how many are ill (up), against how many of the ill are "

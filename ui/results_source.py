@@ -64,11 +64,14 @@ class Judged:
 
 
 def list_sources() -> list[Run | Study]:
-    """Finished runs, studies that have numbers, and last the demo model."""
+    """Finished runs and studies that have numbers, the newest of them first; last the demo."""
     *runs, demo = workspace.list_finished_runs(workspace.get_runs_dir())
     studies = list_studies(workspace.get_studies_dir())
     judged = [study for study in studies if study.files.path("predictions.csv").is_file()]
-    return [*runs, *judged, demo]
+    # What was tested last stands first.
+    newest = [find_time(source.path("predictions.csv")) for source in runs[:1]]
+    is_study_newer = judged and newest < [find_time(judged[0].files.path("predictions.csv"))]
+    return [*judged, *runs, demo] if is_study_newer else [*runs, *judged, demo]
 
 
 def name_source(source: Run | Study) -> str:

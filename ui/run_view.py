@@ -24,7 +24,7 @@ from ui.readers import name_run
 from ui.run_doctor import show_doctor
 from ui.run_pictures import show_curves, show_images, show_milestones
 from ui.setting_words import list_changes as list_setting_changes
-from ui.words import MEASURES, escape
+from ui.words import MEASURES, escape, say_temperature
 
 _LOG_CHARACTERS = 20_000
 _STATES: dict[str, tuple[str, Literal["gray", "primary", "green", "yellow", "red"]]] = {
@@ -198,7 +198,7 @@ def _show_outcome(
                 "side."
             )
         if "calibration" in metrics:  # runs of older versions have none
-            st.caption(_say_calibration(metrics["calibration"]))
+            st.caption(say_temperature(metrics["calibration"]))
         show_notice()
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
@@ -217,19 +217,6 @@ def _show_outcome(
             show("It had not begun. Resume puts it in the queue again.", icon=icon)
         else:
             show(f"{text} Every finished epoch is kept; Resume goes on exactly there.", icon=icon)
-
-
-def _say_calibration(calibration: dict[str, Any]) -> str:
-    loss, temperature = calibration["log_loss"], calibration["temperature"]
-    is_same = f"{loss['before']:.3f}" == f"{loss['after']:.3f}"
-    if abs(temperature - 1) < 0.02 or is_same:
-        return "The network was as sure of itself as its validation bears out."
-    sure, way = ("too sure", "towards") if temperature > 1 else ("not sure enough", "away from")
-    return (
-        f"The network was {sure} of itself, so its probabilities are moved {way} "
-        f"50\N{NO-BREAK SPACE}% (temperature {temperature:.2f}, fitted on these same "
-        f"{calibration['n']} images; log loss {loss['after']:.3f} instead of {loss['before']:.3f})."
-    )
 
 
 def _show_details(run: Run, status: dict[str, Any], config: RunConfig) -> None:

@@ -13,7 +13,7 @@ from polyp_core.config.patterns import check_given_pattern
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
 from polyp_core.presets import AUGMENTATION_TITLES, PRESETS, Preset
-from polyp_core.recipe import say_fitted
+from polyp_core.recipe import FEW_IMAGES, say_fitted
 from ui import charts, training_charts
 from ui.cost import measure_pace_s, say_cost
 from ui.draft import (
@@ -31,10 +31,16 @@ from ui.draft import (
 from ui.frame import errors, show_problem, toast_next
 from ui.pictures import is_dark
 from ui.rate_view import show_rate_finder
+from ui.scroll_up import ask_to_scroll_up
 from ui.setting_fields import show_setting, show_settings
 from ui.setting_words import list_changes
 from ui.words import escape
 
+_FETCHES = (
+    "As training begins, Keras fetches from storage.googleapis.com what this network has learned "
+    "on photographs: 4 to 110 MB, once, and kept. No image leaves this computer. Without a "
+    "connection, give a file: All settings, Network, 'Weights of the backbone'."
+)
 _GROUPS: dict[str, tuple[str, ...]] = {
     "Steps": ("batch_size", "sampling", "optimizer", "learning_rate", "momentum", "weight_decay",
               "gradient_clip", "label_smoothing", "class_weights", "ema", "mixed_precision"),
@@ -238,9 +244,13 @@ def _leave_out_pattern(values: object) -> Any:  # noqa: ANN401 - which the setti
 def _show_start(draft: RunConfig, index: Index, problem: str, *, is_busy: bool) -> None:
     """The button with what it costs; where the settings cannot be used, why it is grey."""
     label = "Add to the queue" if is_busy else "Train"
+    num_images = len(index.select("train"))
+    if draft.model.network == "transfer" and not draft.model.backbone_weights:
+        st.info(_FETCHES, icon=":material/cloud_download:")
     if st.button(
-        label, type="primary", icon=":material/play_arrow:", key="train", disabled=bool(problem)
-    ):
+        label, icon=":material/play_arrow:", key="train", disabled=bool(problem),
+        type="secondary" if num_images < FEW_IMAGES else "primary",  # a study suits few better
+    ):  # fmt: skip
         with st.spinner("Starting the worker …"):
             run = jobs.start_run(draft, index, workspace.get_runs_dir())
             jobs.wait_for_worker(run)
@@ -248,11 +258,11 @@ def _show_start(draft: RunConfig, index: Index, problem: str, *, is_busy: bool) 
             toast_next(f"{escape(run.name)} waits for its turn.", "hourglass_empty")
         else:
             st.session_state["run"] = run.name
+            ask_to_scroll_up()
         st.rerun()
     if problem:
         show_problem(problem)
         return
-    num_images = len(index.select("train"))
     st.caption(f"{num_images} images{say_cost(draft, num_images)}")
 
 

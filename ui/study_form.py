@@ -13,6 +13,8 @@ from polyp_core.study_jobs import LEARNING_CURVE, start_study
 from ui.cost import say_cost
 from ui.draft import find_draft
 from ui.frame import toast_next
+from ui.scroll_up import ask_to_scroll_up
+from ui.study_view import note_started
 from ui.words import escape, name_settings
 
 
@@ -74,16 +76,16 @@ def _show_fields(index: Index, audit: Audit, *, is_small: bool) -> None:
         shares = LEARNING_CURVE if with_curve else (1.0,)
         if st.button(
             "Start the study", icon=":material/grid_view:", key="start study",
+            type="primary" if is_small else "secondary",
             disabled=bool(problem) or num_folds * num_seeds * len(shares) < 2,
         ):  # fmt: skip
             study = start_study(
                 draft, index, workspace.get_studies_dir(), num_folds=num_folds,
                 num_seeds=num_seeds, shares=shares, pairs=audit.pairs,
             )  # fmt: skip
-            st.session_state["study"] = study.name
-            toast_next(
-                f"{escape(study.name)} has begun. It stands above, under 'Studies'.", "grid_view"
-            )
+            note_started(study)
+            toast_next(f"{escape(study.name)} has begun.", "grid_view")
+            ask_to_scroll_up()
             st.rerun()
         st.caption(
             f":red[{escape(name_settings(problem))}]" if problem

@@ -9,19 +9,49 @@ import streamlit as st
 
 from polyp_core import words, workspace
 from polyp_core.access import is_demo
-from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES
+from polyp_core.runs import ACTIVE_STATES, FINAL_STATES, RESUMABLE_STATES, Run
 from polyp_core.study import Study, list_studies
 from polyp_core.study_jobs import list_changes, resume_study, stop_study
 from ui import charts, training_charts
 from ui.frame import errors, show_notice, show_problem
 from ui.learning_chart import show_learning_curve
 from ui.pictures import is_dark
+from ui.readers import find_time
 from ui.run_pictures import find_majority
 from ui.words import MEASURES, escape
 
+_ABOVE = "study above"  # the name of the run that the studies stand above
 
-def show_studies() -> None:
-    """The study that was started or chosen last, and a choice of the others."""
+
+def note_started(study: Study) -> None:
+    """Show this study, above the run that is on show now."""
+    st.session_state["study"] = study.name
+    st.session_state[_ABOVE] = st.session_state.get("run", "")
+
+
+def is_study_first(shown: Run | None) -> bool:
+    """Whether a study came after the run on show, and so is what a visitor looks for.
+
+    Args:
+        shown: The run on show, if there is one.
+    """
+    name = shown.name if shown else ""
+    if _ABOVE not in st.session_state:  # at the first look the newest study, if it is newer
+        studies, is_newer = list_studies(workspace.get_studies_dir()), False
+        if studies and shown and not is_demo():
+            written_at_ns = find_time(studies[0].files.path("study.json"))
+            is_newer = written_at_ns > find_time(shown.path("config.json"))
+        st.session_state[_ABOVE] = name if is_newer else None
+    above: str | None = st.session_state[_ABOVE]
+    return above == name
+
+
+def show_studies(*, is_first: bool = False) -> None:
+    """The study that was started or chosen last, and a choice of the others.
+
+    Args:
+        is_first: Whether they stand first on the page; then they are open.
+    """
     studies = list_studies(workspace.get_studies_dir())
     if not studies:
         return
@@ -32,10 +62,11 @@ def show_studies() -> None:
     if "is a study at work" not in st.session_state:  # as it was at the first look
         states = (study.read_status()["state"] for study in studies)
         st.session_state["is a study at work"] = any(state in ACTIVE_STATES for state in states)
-    is_open = is_mine or st.session_state["is a study at work"]
+    is_open = is_first or is_mine or st.session_state["is a study at work"]
     box = st.expander(
-        "Studies", icon=":material/grid_view:", expanded=is_open, key=f"studies {is_mine}"
-    )
+        "Studies", icon=":material/grid_view:", expanded=is_open,
+        key=f"studies {is_mine} {is_first}",
+    )  # fmt: skip
     with box, errors():
         name = names[0]
         if len(names) > 1:

@@ -2,8 +2,9 @@
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from typing import Any
 
 from polyp_core.config import SECTIONS
 from polyp_core.words import Plain, make_visible, say_auc, say_percent
@@ -48,3 +49,18 @@ def name_settings(text: str) -> str:
         return f"'{label}'{equals and ' = '}"
 
     return _SETTING.sub(name, text)
+
+
+def say_temperature(calibration: Mapping[str, Any]) -> str:
+    """What the temperature has changed, as `metrics.json` has it under "calibration"."""
+    loss, temperature = calibration["log_loss"], calibration["temperature"]
+    is_same = f"{loss['before']:.3f}" == f"{loss['after']:.3f}"
+    if abs(temperature - 1) < 0.02 or is_same:
+        return "The network was as sure of itself as its validation bears out."
+    sure, way = ("too sure", "towards") if temperature > 1 else ("not sure enough", "away from")
+    return (
+        f"The network was {sure} of itself, so its probabilities are moved {way} "
+        f"50\N{NO-BREAK SPACE}% (temperature {temperature:.2f}, fitted on the "
+        f"{calibration['n']} validation images; log loss {loss['after']:.3f} instead of "
+        f"{loss['before']:.3f})."
+    )

@@ -82,6 +82,12 @@ def own_run(finished_run, workspace_dir) -> Run:
     return Run(directory)
 
 
+def count_scrolls(app: AppTest) -> int:
+    """How often the page was asked to go to its beginning."""
+    components = app.main.get("bidi_component")
+    return sum(one.proto.component_name.endswith("polyp_scroll_up") for one in components)
+
+
 def read_texts(app: AppTest) -> str:
     """Everything the page says."""
     kinds = (

@@ -20,7 +20,7 @@ from polyp_core.runs import Run
 from polyp_core.study import summarise
 from tests.conftest import write_image
 from tests.core.studies import finish_member, make_index, make_study
-from tests.pages.conftest import ROOT, hold, read_texts
+from tests.pages.conftest import ROOT, count_scrolls, hold, read_texts
 from ui import evidence_charts
 from ui.results_curves import count_cells
 from ui.results_numbers import tabulate
@@ -391,11 +391,16 @@ def test_files_that_stand_for_their_patient_are_said(demo_data):
     assert "counts as a patient" not in see(open_results(run="mine", level="image"))
 
 
-def test_the_page_goes_to_its_beginning_once_where_that_was_asked_for(mine):
-    def count_scrolls(app):
-        components = app.main.get("bidi_component")
-        return sum(one.proto.component_name.endswith("polyp_scroll_up") for one in components)
+def test_what_the_temperature_changed_stands_below_the_calibration(mine):
+    metrics = mine.read_metrics()
+    losses = {"before": 0.5, "after": 0.4}
+    metrics["calibration"] |= {"temperature": 2.0, "n": 20, "log_loss": losses}
+    mine.write_json("metrics.json", metrics)
+    said = "(temperature 2.00, fitted on the 20 validation images; log loss 0.400 instead of 0.500)"
+    assert said in see(open_results(run="mine"))
 
+
+def test_the_page_goes_to_its_beginning_once_where_that_was_asked_for(mine):
     app = open_results(run="mine")
     assert count_scrolls(app) == 0
     app.session_state["scroll up asked"] = True

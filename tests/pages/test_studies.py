@@ -1,6 +1,7 @@
 """Studies on the train page, and their ensembles on the predict page."""
 
 import json
+import os
 import shutil
 from collections import Counter
 
@@ -13,9 +14,9 @@ from polyp_core.runs import Run
 from polyp_core.study import list_studies, summarise
 from polyp_core.study_worker import prepare_member
 from tests.core.studies import end_member, finish_member, make_index, make_study
-from tests.pages.conftest import read_texts
-from tests.pages.test_train import click
+from tests.pages.conftest import click, count_scrolls, read_texts
 from ui import study_view
+from ui.results_source import list_sources
 
 
 @pytest.fixture
@@ -89,7 +90,8 @@ def test_the_form_starts_a_study_of_the_draft(open_page, monkeypatch):
     click(app, "Start the study")
     assert not app.exception
     (study,) = list_studies(workspace.get_studies_dir())
-    assert "It stands above, under 'Studies'." in app.toast[0].value
+    assert app.toast[0].value.replace("\\", "") == f"{study.name} has begun."
+    assert count_scrolls(app) == 1  # to where it stands now
     assert started == [("polyp_core.study_worker", study.directory)]
     plan = study.read_plan()
     assert (plan["num_folds"], plan["seeds"]) == (2, [0])
@@ -97,6 +99,44 @@ def test_the_form_starts_a_study_of_the_draft(open_page, monkeypatch):
     # No patient stands in two folds.
     images = study.read_index().images
     assert (images.groupby("group")["fold"].nunique() == 1).all()
+
+
+def is_study_above_run(app):
+    labels = [box.label for box in app.expander]
+    return labels.index("Studies") < labels.index("Settings and log")
+
+
+def test_a_study_stands_above_the_run_it_was_started_after_until_another_is_looked_at(
+    open_page, own_run, monkeypatch
+):
+    monkeypatch.setattr(study_jobs, "start_process", lambda *_: None)
+    shutil.copytree(own_run.directory, own_run.directory.with_name("other"))
+    app = open_page("Train", run="own")
+    app.number_input(key="study folds").set_value(2).run()
+    click(app, "Start the study")
+    assert is_study_above_run(app)
+    assert next(box for box in app.expander if box.label == "Studies").proto.expanded
+    app.session_state["run"] = "other"
+    assert not is_study_above_run(app.run())
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_at_the_first_look_what_is_newer_stands_above(open_page, own_run, study, is_newer):
+    path = study.files.path("study.json")
+    seconds = own_run.path("config.json").stat().st_mtime + (10 if is_newer else -10)
+    os.utime(path, (seconds, seconds))
+    app = open_page("Train", run="own")
+    assert is_study_above_run(app) == is_newer
+    os.utime(path, (1, 1) if is_newer else None)  # nothing jumps under a visitor's eyes
+    assert is_study_above_run(app.run()) == is_newer
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_the_results_page_has_first_what_was_tested_last(own_run, study, is_newer):
+    seconds = own_run.path("predictions.csv").stat().st_mtime + (10 if is_newer else -10)
+    os.utime(study.files.path("predictions.csv"), (seconds, seconds))
+    first, second, _ = (source.directory.name for source in list_sources())
+    assert (first, second) == (("mine", "own") if is_newer else ("own", "mine"))
 
 
 def test_too_many_folds_for_the_patients_is_a_sentence(open_page):
@@ -120,10 +160,13 @@ def test_a_number_of_folds_or_seeds_out_of_bounds_is_told(open_page, label, numb
 
 def test_few_images_are_told_to_be_studied_and_many_are_not(open_page, monkeypatch):
     for few, num_seeds in ((10_000, 3), (1, 1)):
-        monkeypatch.setattr("ui.study_form.FEW_IMAGES", few)
+        for module in ("study_form", "settings_form"):
+            monkeypatch.setattr(f"ui.{module}.FEW_IMAGES", few)
         app = open_page("Train")
         assert ("one training is a throw of the dice" in read_texts(app)) == (num_seeds == 3)
         assert next(n for n in app.number_input if n.label == "Seeds").value == num_seeds
+        kinds = [app.button(key=key).proto.type for key in ("start study", "train")]
+        assert kinds == (["primary", "secondary"] if num_seeds == 3 else ["secondary", "primary"])
 
 
 def test_one_member_alone_is_no_study(open_page):

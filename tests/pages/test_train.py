@@ -54,6 +54,19 @@ def test_the_curves_hold_the_history(open_page, own_run):
     assert counts == history[["val_tn", "val_fp", "val_fn", "val_tp"]].T.to_numpy().tolist()
 
 
+def test_transfer_says_before_it_is_started_that_it_fetches_something(open_page):
+    app = open_page("Train")
+    assert not [box for box in app.info if "fetches" in box.value]
+    app.button(key="choose transfer").click().run()
+    (said,) = [box.value for box in app.info if "fetches" in box.value]
+    assert "Keras fetches from storage.googleapis.com" in said
+    assert "No image leaves this computer." in said
+    label = app.text_input(key="setting model.backbone_weights").label
+    assert label in said
+    app.text_input(key="setting model.backbone_weights").set_value("weights.h5").run()
+    assert not [box.value for box in app.info if "fetches" in box.value]
+
+
 def test_a_finished_run_says_what_it_is_worth(open_page, own_run):
     texts = read_texts(open_page("Train", run="own"))
     assert "patients right" in texts
