@@ -2,9 +2,11 @@
 
 import streamlit as st
 
-_ASKED = "scroll up asked"
+_NUM_ASKED = "scrolls up asked"
 _JS = """
-export default function ({ parentElement }) {
+export default function ({ data, parentElement }) {
+    if (parentElement.asked === data) return  // drawn anew
+    parentElement.asked = data
     parentElement.ownerDocument.querySelector("[data-testid=stMain]")?.scrollTo({ top: 0 })
 }
 """
@@ -13,10 +15,13 @@ _component = st.components.v2.component("polyp_scroll_up", html="<span></span>",
 
 def ask_to_scroll_up() -> None:
     """Once, when the page is drawn next."""
-    st.session_state[_ASKED] = True
+    st.session_state[_NUM_ASKED] = st.session_state.get(_NUM_ASKED, 0) + 1
 
 
 def scroll_up() -> None:
-    """Where it was asked for; to be called on the page, outside of fragments."""
-    if st.session_state.pop(_ASKED, False):
-        _component(key="scroll up", height="content")
+    """Where it was asked for; to be called on the page, outside of fragments.
+
+    It stays on the page, for one that is drawn anew right away would lose it before it has acted.
+    """
+    if asked := st.session_state.get(_NUM_ASKED):
+        _component(key=f"scroll up {asked}", data=asked, height="content")

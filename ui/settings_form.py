@@ -86,10 +86,12 @@ def show_form(index: Index, *, is_busy: bool) -> None:
             icon=":material/warning:",
         )
     st.caption(_describe_input(draft))
-    cards = st.grid(len(PRESETS), min_column_width=145)
+    cards = st.grid(len(PRESETS), min_column_width=140)
     for preset in PRESETS.values():
         with cards, st.container(border=True, height="stretch"):
             _show_preset(preset, num_images)
+    if draft.model.network == "transfer" and not draft.model.backbone_weights:
+        st.info(_FETCHES, icon=":material/cloud_download:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
         with st.container():
@@ -245,8 +247,6 @@ def _show_start(draft: RunConfig, index: Index, problem: str, *, is_busy: bool) 
     """The button with what it costs; where the settings cannot be used, why it is grey."""
     label = "Add to the queue" if is_busy else "Train"
     num_images = len(index.select("train"))
-    if draft.model.network == "transfer" and not draft.model.backbone_weights:
-        st.info(_FETCHES, icon=":material/cloud_download:")
     if st.button(
         label, icon=":material/play_arrow:", key="train", disabled=bool(problem),
         type="secondary" if num_images < FEW_IMAGES else "primary",  # a study suits few better

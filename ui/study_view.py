@@ -188,7 +188,7 @@ def _show_numbers(metrics: dict[str, Any]) -> None:
     """Pooled numbers with intervals, and how much a member's number varies."""
     level, unit = words.get_main_level(metrics)
     spread = metrics["members"].get(unit[:-1], metrics["members"]["image"])
-    with st.grid(4, min_column_width=185):
+    with st.grid(4, min_column_width=180):
         for name, (title, say) in MEASURES.items():
             n = level["accuracy" if name == "auc" else name]["n"]
             st.metric(

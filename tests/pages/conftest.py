@@ -82,10 +82,10 @@ def own_run(finished_run, workspace_dir) -> Run:
     return Run(directory)
 
 
-def count_scrolls(app: AppTest) -> int:
-    """How often the page was asked to go to its beginning."""
-    components = app.main.get("bidi_component")
-    return sum(one.proto.component_name.endswith("polyp_scroll_up") for one in components)
+def list_scrolls(app: AppTest) -> list[str]:
+    """Which ones of the session's askings to go to the page's beginning stand on it."""
+    components = [one.proto for one in app.main.get("bidi_component")]
+    return [one.json for one in components if one.component_name.endswith("polyp_scroll_up")]
 
 
 def read_texts(app: AppTest) -> str:

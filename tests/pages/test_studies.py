@@ -14,7 +14,7 @@ from polyp_core.runs import Run
 from polyp_core.study import list_studies, summarise
 from polyp_core.study_worker import prepare_member
 from tests.core.studies import end_member, finish_member, make_index, make_study
-from tests.pages.conftest import click, count_scrolls, read_texts
+from tests.pages.conftest import click, list_scrolls, read_texts
 from ui import study_view
 from ui.results_source import list_sources
 
@@ -91,7 +91,7 @@ def test_the_form_starts_a_study_of_the_draft(open_page, monkeypatch):
     assert not app.exception
     (study,) = list_studies(workspace.get_studies_dir())
     assert app.toast[0].value.replace("\\", "") == f"{study.name} has begun."
-    assert count_scrolls(app) == 1  # to where it stands now
+    assert list_scrolls(app) == ["1"]  # to where it stands now
     assert started == [("polyp_core.study_worker", study.directory)]
     plan = study.read_plan()
     assert (plan["num_folds"], plan["seeds"]) == (2, [0])
