@@ -28,4 +28,4 @@ with ui.errors():
             if not is_demo() and st.button(
                 "Train on these images", type="primary", icon=":material/arrow_forward:"
             ):
-                st.switch_page("pages/train.py")
+                ui.go_to("pages/train.py")

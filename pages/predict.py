@@ -10,6 +10,7 @@ ui.begin_page("Predict")
 warm_decoder()
 show_linked_title("Predict")
 st.caption("What is in my image, and why?")
+ui.scroll_up()
 files = ui.gather_files()
 run, other = ui.choose_models()
 with ui.errors():

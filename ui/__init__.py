@@ -27,7 +27,7 @@ from ui.results_threshold import show_threshold
 from ui.run_table import show_runs
 from ui.run_view import show_run
 from ui.samples import GRID_SIZES, VIEWS, show_augmentation
-from ui.scroll_up import scroll_up
+from ui.scroll_up import go_to, scroll_up
 from ui.settings_form import show_form, take_settings
 from ui.share_box import show_share
 from ui.sources import has_folder, show_source_choice, take_next_source
@@ -48,6 +48,7 @@ __all__ = [
     "fit_draft",
     "gather_files",
     "get_data_config",
+    "go_to",
     "has_folder",
     "is_listed",
     "is_study_first",

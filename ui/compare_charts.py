@@ -17,6 +17,7 @@ from ui.charts import PLAIN, get_layout, mark_epochs
 from ui.pictures import is_dark
 from ui.readers import find_time, name_run
 from ui.results_candidates import MAX_OTHERS, compare_next
+from ui.scroll_up import go_to
 from ui.setting_words import say_value
 from ui.words import MEASURES, escape, escape_figure
 
@@ -200,7 +201,7 @@ def _offer_tests(runs: Sequence[Run]) -> None:
         "each other, and the images on which they disagree.",
     ):  # fmt: skip
         compare_next(judged)
-        st.switch_page("pages/results.py")
+        go_to("pages/results.py")
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

@@ -23,6 +23,7 @@ from ui.frame import errors, show_notice, show_problem
 from ui.readers import name_run
 from ui.run_doctor import show_doctor
 from ui.run_pictures import show_curves, show_images, show_milestones
+from ui.scroll_up import go_to
 from ui.setting_words import list_changes as list_setting_changes
 from ui.words import MEASURES, escape, say_temperature
 
@@ -102,7 +103,8 @@ def _show_head(
         st.space("stretch")
         if is_demo():
             return None
-        if not history.empty and (state == "running" or state in RESUMABLE_STATES):
+        is_training = state == "running" and status.get("remaining_s") != 0
+        if not history.empty and (is_training or state in RESUMABLE_STATES):
             is_asked = state == "running" and run.path("finish").exists()
             if st.button(
                 "Finishing …" if is_asked else "Finish now", icon=":material/flag:",
@@ -151,14 +153,14 @@ def _show_bars(status: dict[str, Any], num_done: int, num_epochs: int) -> None:
         num_epochs: Of the whole run.
     """
     part, where = 0.0, f"{num_done} of {words.say_number(num_epochs, 'epoch')} done"
-    if "step" in status:
+    is_trained = status.get("remaining_s") == 0  # perhaps early; the model is converted and tested
+    if "step" in status and not is_trained:
         epoch, step, steps = status["epoch"], status["step"], status["steps"]
         num_done, part = epoch - 1, step / steps
         where = f"Step {step} of {steps} in epoch {epoch}"
     text, remaining_s = str(status["message"]), status.get("remaining_s")
     if remaining_s:
         text += f" · {words.say_duration(remaining_s)} left"
-    is_trained = remaining_s == 0  # perhaps early; the model is being converted and tested
     whole = 1.0 if is_trained else min((num_done + part) / num_epochs, 1.0)
     st.progress(whole, text=escape(text))
     st.progress(1.0 if is_trained else min(part, 1.0), text=where)
@@ -207,7 +209,7 @@ def _show_outcome(
             )  # fmt: skip
             if st.button("Classify images with it", icon=":material/arrow_forward:"):
                 st.session_state["run to predict with"] = str(run.directory.absolute())
-                st.switch_page("pages/predict.py")
+                go_to("pages/predict.py")
     elif state == "failed":
         show_problem(str(status["message"]))
     elif state in _ENDED:

@@ -1,5 +1,7 @@
 """Bring a page back to its beginning, where what was asked for further down now stands."""
 
+from typing import NoReturn
+
 import streamlit as st
 
 _NUM_ASKED = "scrolls up asked"
@@ -25,3 +27,9 @@ def scroll_up() -> None:
     """
     if asked := st.session_state.get(_NUM_ASKED):
         _component(key=f"scroll up {asked}", data=asked, height="content")
+
+
+def go_to(page: str) -> NoReturn:
+    """Open another page at its beginning; Streamlit itself keeps how far down this one was."""
+    ask_to_scroll_up()
+    st.switch_page(page)

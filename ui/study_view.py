@@ -18,6 +18,7 @@ from ui.learning_chart import show_learning_curve
 from ui.pictures import is_dark
 from ui.readers import find_time
 from ui.run_pictures import find_majority
+from ui.scroll_up import go_to
 from ui.words import MEASURES, escape
 
 _ABOVE = "study above"  # the name of the run that the studies stand above
@@ -169,7 +170,7 @@ def _show_outcome(study: Study, state: str) -> None:
         "Classify images with all members together", icon=":material/arrow_forward:"
     ):  # fmt: skip
         st.session_state["run to predict with"] = str(study.ensemble.directory.absolute())
-        st.switch_page("pages/predict.py")
+        go_to("pages/predict.py")
     try:
         predictions = study.files.path("predictions.csv").read_bytes()
     except OSError:  # none yet

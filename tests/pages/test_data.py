@@ -13,7 +13,7 @@ from polyp_core.dataset import read_index
 from polyp_core.images import decode_image, fit_image
 from polyp_core.presets import AUGMENTATION_PRESETS, get_preset
 from tests.conftest import write_classes, write_image
-from tests.pages.conftest import read_texts
+from tests.pages.conftest import click, list_scrolls, read_texts
 from ui import pictures
 
 
@@ -492,3 +492,10 @@ def test_going_back_to_an_earlier_address_takes_its_settings(open_page, monkeypa
     assert app.session_state["setting augmentation.zoom"] == 0.3
     go_to(app, after)  # and "Forward" at once
     assert app.session_state["setting augmentation.zoom"] == 0.4
+
+
+def test_the_way_to_training_ends_at_the_beginning_of_its_page(open_page):
+    app = open_page("Data")
+    click(app, "Train on these images")
+    assert app.title[0].value == "Train"
+    assert list_scrolls(app) == ["1"]

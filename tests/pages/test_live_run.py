@@ -57,9 +57,11 @@ def test_after_training_the_bar_is_full_and_no_time_is_left(open_page, own_run):
          "steps": 4, "images_per_s": 250.0, "remaining_s": 0},
     )  # fmt: skip
     with hold(own_run):
-        whole, epoch = open_page("Train").get("progress")
+        app = open_page("Train")
+        whole, epoch = app.get("progress")
         assert (whole.proto.text, whole.proto.value) == ("Converting the model", 100)
-        assert epoch.proto.value == 100
+        assert (epoch.proto.text, epoch.proto.value) == ("3 of 6 epochs done", 100)
+        assert "Finish now" not in [button.label for button in app.button]
 
 
 def test_a_run_that_trains_is_named_beside_the_one_that_is_shown(open_page, own_run):

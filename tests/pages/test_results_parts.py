@@ -554,7 +554,7 @@ def test_one_click_opens_it(mine):
     app = show("external", mine)
     click(app, "Open results")
     assert app.session_state["results kind"] == "elsewhere"
-    assert app.session_state["scroll up asked"]  # to where it stands
+    assert app.session_state["scrolls up asked"] == 1  # to where it stands
     app.session_state["test kind"] = "elsewhere"
     run(app)
     assert next(b for b in app.button if b.label == "Open results").disabled
