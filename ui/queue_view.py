@@ -32,11 +32,13 @@ def watch_queue(shown: Run | None, active: list[tuple[Run, dict[str, Any]]]) -> 
 def _show_queue(shown: Run | None, read: list[list[tuple[Run, dict[str, Any]]]]) -> None:
     """`read` holds the active runs for the first time this is drawn; they are taken out."""
     with errors():
+        is_first = bool(read)
         active = read.pop() if read else list_active_runs()
         names = [run.name for run, _ in active]
         known = st.session_state.get("active runs")
         st.session_state["active runs"] = names
-        if known is not None and set(known) != set(names):
+        # Not while the page itself is drawn: it would be drawn twice, and forget a press.
+        if not is_first and known is not None and set(known) != set(names):
             st.rerun()
         is_all_seen = shown is not None and names == [shown.name]
         if not active or is_all_seen:

@@ -20,6 +20,7 @@ def test_a_measured_rate_reaches_the_form_and_a_run_deleted_elsewhere_leaves_the
     shutil.copytree(finished_run.directory, server.workspace / "rates" / "earlier")
     open_page(page, server, "train")
     page.get_by_text("All settings", exact=True).click()
+    wait_for_rest(page)
     search_for_a_rate(page, server)
     rate = page.get_by_role("spinbutton", name="Learning rate", exact=True)
     expect(rate).not_to_have_value("0.004")

@@ -109,6 +109,19 @@ def test_another_run_that_is_started_while_one_trains_waits(open_page, own_run):
         assert wait_for_end(other) == "stopped"
 
 
+def test_a_press_is_not_lost_where_the_queue_has_changed_meanwhile(open_page, own_run, monkeypatch):
+    started = []
+    monkeypatch.setattr(jobs, "start_run", lambda *given: started.append(given) or own_run)
+    monkeypatch.setattr(jobs, "wait_for_worker", lambda _: None)
+    own_run.write_json("status.json", {"state": "running", "message": "Epoch 2 of 3"})
+    with hold(own_run):
+        app = open_page("Train", run="own")
+    own_run.write_json("status.json", {"state": "finished", "message": "Finished"})
+    app.button(key="train").click().run()
+    assert not app.exception
+    assert len(started) == 1
+
+
 def test_a_run_that_cannot_be_stopped_is_a_box_beside_the_title(open_page, own_run, monkeypatch):
     def refuse(run):
         raise RunError("It has ended already.")
