@@ -119,8 +119,7 @@ def _stack_blocks(image: keras.KerasTensor, config: ModelConfig) -> keras.KerasT
 
 
 def _stack_residuals(image: keras.KerasTensor, config: ModelConfig) -> keras.KerasTensor:
-    """Blocks of two convolutions beside a shortcut; the first of each later stage
-    halves the picture, as the stem does.
+    """A stem, and blocks of two convolutions beside a shortcut; all stages but the first halve.
 
     References: He et al., Deep residual learning for image recognition, CVPR 2016; the shortcut
     that pools before it projects is of He et al., Bag of tricks, CVPR 2019 (ResNet-D).
