@@ -52,9 +52,10 @@ def load_backbone(model: keras.Model, config: ModelConfig) -> None:
         if "URL fetch failure" not in str(error):  # what Keras says, in a bare Exception
             raise
         raise ModelError(
-            f"The ImageNet weights of {config.backbone} cannot be fetched: {_shorten(error)}. "
-            "Expected a connection the first time, after which Keras keeps them. Connect once, or "
-            "give a file that was fetched elsewhere (model.backbone_weights)."
+            f"What {config.backbone} has learned on photographs could not be fetched. Expected a "
+            "connection the first time, after which it is kept. Connect this computer once and "
+            "resume the run; or give a file that was fetched elsewhere (model.backbone_weights). "
+            f"In Keras' words: {_shorten(error)}."
         ) from error
     backbone.set_weights(fetched.get_weights())
 

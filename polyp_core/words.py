@@ -98,11 +98,6 @@ def say_duration(seconds: float) -> str:
     return f"about {minutes / 60:.1f} h"
 
 
-def say_pace(seconds: float) -> str:
-    """Such as "about 0.3 s": two digits below ten seconds, so that short times can be compared."""
-    return f"about {seconds:.2g} s" if seconds < 10 else say_duration(seconds)
-
-
 def say_count(number: int) -> str:
     """Such as "5.0 million" or "98 thousand"."""
     if number >= 999_500:

@@ -10,10 +10,11 @@ _AROUND_MS = 3.5  # of an image, whatever its size: augmentation, validation, th
 _SLOW = 2  # times as long, where the two cores have other work as well
 
 
-def measure_pace_s(preset: Preset, config: RunConfig) -> float:
-    """Seconds of training an image; its steps by its pixels, as measured at the preset's size."""
+def measure_run_s(preset: Preset, config: RunConfig, num_images: float) -> float:
+    """Seconds of a run on so many images; its steps by its pixels, as measured at the preset's."""
     ratio = config.model.image_size_px / preset.config.model.image_size_px
-    return (_AROUND_MS + preset.ms_per_image * ratio**2) / 1000
+    image_ms = _AROUND_MS + preset.ms_per_image * ratio**2
+    return _START_S + image_ms / 1000 * num_images * config.training.epochs
 
 
 def say_cost(draft: RunConfig, num_images: float, num_runs: int = 1) -> str:
@@ -28,6 +29,6 @@ def say_cost(draft: RunConfig, num_images: float, num_runs: int = 1) -> str:
     same = {"image_size_px": 0}
     if vars(draft.model) | same != vars(preset.config.model) | same:
         return ""
-    run_s = _START_S + measure_pace_s(preset, draft) * num_images * draft.training.epochs
+    run_s = measure_run_s(preset, draft, num_images)
     slow = words.say_duration(_SLOW * num_runs * run_s).removeprefix("about ")
     return f", {words.say_duration(num_runs * run_s)}, on a slow computer {slow}"

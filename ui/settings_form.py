@@ -12,10 +12,11 @@ from polyp_core.config import RunConfig
 from polyp_core.config.patterns import check_given_pattern
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
+from polyp_core.network_size import measure_network
 from polyp_core.presets import AUGMENTATION_TITLES, PRESETS, Preset
 from polyp_core.recipe import FEW_IMAGES, say_fitted
 from ui import charts, training_charts
-from ui.cost import measure_pace_s, say_cost
+from ui.cost import measure_run_s, say_cost
 from ui.draft import (
     choose_preset,
     find_draft,
@@ -38,8 +39,8 @@ from ui.words import escape
 
 _FETCHES = (
     "As training begins, Keras fetches from storage.googleapis.com what this network has learned "
-    "on photographs: 4 to 110 MB, once, and kept. No image leaves this computer. Without a "
-    "connection, give a file: All settings, Network, 'Weights of the backbone'."
+    "on photographs: about {megabytes:.0f} MB, once, and kept. No image leaves this computer. "
+    "Without a connection, give a file: All settings, Network, 'Weights of the backbone'."
 )
 _GROUPS: dict[str, tuple[str, ...]] = {
     "Steps": ("batch_size", "sampling", "optimizer", "learning_rate", "momentum", "weight_decay",
@@ -91,7 +92,8 @@ def show_form(index: Index, *, is_busy: bool) -> None:
         with cards, st.container(border=True, height="stretch"):
             _show_preset(preset, num_images)
     if draft.model.network == "transfer" and not draft.model.backbone_weights:
-        st.info(_FETCHES, icon=":material/cloud_download:")
+        megabytes = measure_network(draft.model).num_bytes / 1e6
+        st.info(_FETCHES.format(megabytes=megabytes), icon=":material/cloud_download:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
         with st.container():
@@ -124,12 +126,13 @@ def _show_preset(preset: Preset, num_images: int) -> None:
     model = fitted.model
     st.markdown(f"**{preset.title}**")
     st.write(preset.summary)
-    seconds = measure_pace_s(preset, fitted) * num_images
+    epochs = words.say_number(fitted.training.epochs, "epoch")
+    duration = words.say_duration(measure_run_s(preset, fitted, num_images))
     colour = {1: "grey", 3: "colour"}[model.channels]
     st.caption(
         f"{model.image_size_px} × {model.image_size_px} px in {colour}, "
         f"{words.say_count(preset.num_weights)} weights, "
-        f"{words.say_pace(seconds)} an epoch."
+        f"{epochs}: {duration}."
     )
     st.space("stretch")
     st.button(

@@ -125,7 +125,8 @@ def test_without_file_or_connection_the_error_says_exactly_that(monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", fetch)
     with pytest.raises(ModelError) as caught:
         load_backbone(model, config.model)
-    assert "cannot be fetched: URL fetch failure" in str(caught.value)
+    assert "could not be fetched. Expected a connection" in str(caught.value)
+    assert "In Keras' words: URL fetch failure" in str(caught.value)
     assert "give a file that was fetched elsewhere (model.backbone_weights)" in str(caught.value)
 
 

@@ -8,7 +8,6 @@ from polyp_core.words import (
     say_count,
     say_doubt,
     say_duration,
-    say_pace,
     say_percent,
     say_worth,
     speaks_of_absence,
@@ -141,14 +140,6 @@ def test_a_threshold_for_something_else_than_right_answers_is_no_failure():
 )
 def test_a_threshold_has_one_digit_and_more_near_the_ends(threshold, text):
     assert write_threshold(threshold) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.3, "about 0.3 s"), (0.84, "about 0.84 s"), (1.5, "about 1.5 s"), (70, "about 1 min")],
-)
-def test_short_times_have_two_digits_so_that_they_can_be_compared(seconds, text):
-    assert say_pace(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,10 @@ def test_a_study_without_shares_says_nothing_of_more_images(
 def test_the_form_starts_a_learning_curve_and_tells_its_cost(open_page, monkeypatch):
     monkeypatch.setattr(study_jobs, "start_process", lambda *given: None)
     # Eight starts of 16 s, and 2.5 times the training of two members.
-    monkeypatch.setattr("ui.cost.measure_pace_s", lambda preset, config: 0.1)
+    monkeypatch.setattr(
+        "ui.cost.measure_run_s",
+        lambda preset, config, images: 16 + 0.1 * images * config.training.epochs,
+    )
     app = open_page("Train")
     app.number_input(key="setting training.epochs").set_value(2).run()
     app.number_input(key="setting training.batch_size").set_value(2).run()

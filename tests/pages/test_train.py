@@ -9,6 +9,7 @@ import pytest
 from polyp_core import workspace
 from polyp_core.config import RunConfig
 from polyp_core.decision import Decision, Goal, write_decision
+from polyp_core.presets import PRESETS
 from tests.conftest import write_classes
 from tests.pages.conftest import click, read_texts
 from ui.words import name_settings
@@ -60,7 +61,11 @@ def test_transfer_says_before_it_is_started_that_it_fetches_something(open_page)
     app.button(key="choose transfer").click().run()
     (said,) = [box.value for box in app.info if "fetches" in box.value]
     assert "Keras fetches from storage.googleapis.com" in said
+    assert "about 4 MB, once" in said
     assert "No image leaves this computer." in said
+    app.selectbox(key="setting model.backbone").set_value("convnext-tiny").run()
+    (said,) = [box.value for box in app.info if "fetches" in box.value]
+    assert "about 111 MB, once" in said
     label = app.text_input(key="setting model.backbone_weights").label
     assert label in said
     app.text_input(key="setting model.backbone_weights").set_value("weights.h5").run()
@@ -337,9 +342,11 @@ def test_milestones_are_put_in_order_and_filters_are_not(open_page):
     assert "none epochs" not in read_texts(app)
 
 
-def test_the_cards_tell_the_presets_paces_apart(open_page):
-    paces = re.findall(r"weights, (about .*?) an epoch", read_texts(open_page("Train")))
-    assert len(set(paces)) >= 3, paces
+def test_the_cards_tell_what_each_preset_takes_in_all(open_page):
+    texts = read_texts(open_page("Train"))
+    costs = re.findall(r"weights, (\d+) epochs: about ([\d.]+ (?:s|min|h))\.", texts)
+    assert len(costs) == len(PRESETS)
+    assert len(set(costs)) >= 3, costs
 
 
 def test_the_estimate_counts_the_start(open_page):
