@@ -1,5 +1,6 @@
 """Images made on the spot, a workspace of its own, and one finished run made by the real worker."""
 
+import gc
 import os
 import shutil
 import time
@@ -37,6 +38,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "pages" not in item.path.parts,
         )
     )
+
+
+def pytest_collection_finish() -> None:
+    """What all tests' modules brought, TensorFlow's half a million objects, is never garbage.
+
+    Streamlit collects garbage after every run of a page, and would look through it each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def write_image(path: Path, *, is_bright_spot: bool, seed: int, size_px: int = 40) -> None:
