@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["compact"], choices=list(PRESETS))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--split-seed", type=int, default=0, help="deals the images to other folds")
+    parser.add_argument("--split-seed", type=int, default=0, help="of the folds, as data.seed")
     parser.add_argument("--workers", type=int, default=1, help="members at once, a core each")
     parser.add_argument("--set", action="append", default=[], help="for all presets")
     parser.add_argument("--out", type=Path, help="keeps the studies there; what is there is used")

@@ -87,6 +87,11 @@ def measure_network(config: ModelConfig) -> NetworkSize:
     )
 
 
+def count_fetched_bytes(config: ModelConfig) -> int:
+    """Of the weights that Keras fetches for a transfer network; its head has none of them."""
+    return _BYTES * _BACKBONES[config.backbone][0]
+
+
 def check_size(size: NetworkSize) -> None:
     """Refuse a network that would be too large to build from settings that somebody else wrote.
 

@@ -41,12 +41,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What all tests' modules brought, TensorFlow's half a million objects, is never garbage.
+    """What all tests' modules brought, some half a million objects, is never garbage.
 
     Streamlit collects garbage after every run of a page, and would look through it each time.
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let pytest's last search for what was left open see everything."""
+    gc.unfreeze()
 
 
 def write_image(path: Path, *, is_bright_spot: bool, seed: int, size_px: int = 40) -> None:

@@ -10,8 +10,8 @@ _AROUND_MS = 3.5  # of an image, whatever its size: augmentation, validation, th
 _SLOW = 2  # times as long, where the two cores have other work as well
 
 
-def measure_run_s(preset: Preset, config: RunConfig, num_images: float) -> float:
-    """Seconds of a run on so many images; its steps by its pixels, as measured at the preset's."""
+def estimate_run_s(preset: Preset, config: RunConfig, num_images: float) -> float:
+    """Seconds of a run on so many images, from the preset's own pace and the pixels of an image."""
     ratio = config.model.image_size_px / preset.config.model.image_size_px
     image_ms = _AROUND_MS + preset.ms_per_image * ratio**2
     return _START_S + image_ms / 1000 * num_images * config.training.epochs
@@ -29,6 +29,6 @@ def say_cost(draft: RunConfig, num_images: float, num_runs: int = 1) -> str:
     same = {"image_size_px": 0}
     if vars(draft.model) | same != vars(preset.config.model) | same:
         return ""
-    run_s = measure_run_s(preset, draft, num_images)
+    run_s = estimate_run_s(preset, draft, num_images)
     slow = words.say_duration(_SLOW * num_runs * run_s).removeprefix("about ")
     return f", {words.say_duration(num_runs * run_s)}, on a slow computer {slow}"

@@ -1,7 +1,5 @@
 """The frame of every page: navigation, the one error box, the lines that stand everywhere."""
 
-import functools
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,7 +51,6 @@ def begin_page(title: str) -> None:
 
     Where the owner asks for it, the page ends here for whoever has not signed in.
     """
-    _leave_to_stay(title)
     st.set_page_config(page_title=f"{title} · Polyp", page_icon=_draw_icon(), layout="wide")
     if is_dark():
         st.html(_DARK_BUTTONS)
@@ -120,16 +117,6 @@ def show_credentials(run: Run) -> None:
         doubt = words.say_doubt(level, read_decision(run).goal.purpose)
         icon = "info" if doubt else "verified"
         st.caption(f":material/{icon}: Validation: {words.say_worth(level, unit)}. {doubt}")
-
-
-@functools.cache
-def _leave_to_stay(title: str) -> None:  # noqa: ARG001 - once for each page
-    """Have the search for garbage pass over what a page has imported.
-
-    Streamlit searches all there is after every run of a page, while the answer to a click waits.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 @st.cache_data(show_spinner=False)

@@ -12,11 +12,11 @@ from polyp_core.config import RunConfig
 from polyp_core.config.patterns import check_given_pattern
 from polyp_core.dataset import Index
 from polyp_core.errors import ConfigError, PolypError
-from polyp_core.network_size import measure_network
+from polyp_core.network_size import count_fetched_bytes
 from polyp_core.presets import AUGMENTATION_TITLES, PRESETS, Preset
 from polyp_core.recipe import FEW_IMAGES, say_fitted
 from ui import charts, training_charts
-from ui.cost import measure_run_s, say_cost
+from ui.cost import estimate_run_s, say_cost
 from ui.draft import (
     choose_preset,
     find_draft,
@@ -92,7 +92,7 @@ def show_form(index: Index, *, is_busy: bool) -> None:
         with cards, st.container(border=True, height="stretch"):
             _show_preset(preset, num_images)
     if draft.model.network == "transfer" and not draft.model.backbone_weights:
-        megabytes = measure_network(draft.model).num_bytes / 1e6
+        megabytes = count_fetched_bytes(draft.model) / 1e6
         st.info(_FETCHES.format(megabytes=megabytes), icon=":material/cloud_download:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
@@ -127,12 +127,13 @@ def _show_preset(preset: Preset, num_images: int) -> None:
     st.markdown(f"**{preset.title}**")
     st.write(preset.summary)
     epochs = words.say_number(fitted.training.epochs, "epoch")
-    duration = words.say_duration(measure_run_s(preset, fitted, num_images))
+    duration = words.say_duration(estimate_run_s(preset, fitted, num_images))
+    if fitted.training.early_stopping_patience:
+        duration, epochs = duration.replace("about", "at most"), f"up to {epochs}"
     colour = {1: "grey", 3: "colour"}[model.channels]
     st.caption(
         f"{model.image_size_px} × {model.image_size_px} px in {colour}, "
-        f"{words.say_count(preset.num_weights)} weights, "
-        f"{epochs}: {duration}."
+        f"{words.say_count(preset.num_weights)} weights. {duration.capitalize()} for {epochs}."
     )
     st.space("stretch")
     st.button(

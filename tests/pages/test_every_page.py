@@ -1,10 +1,7 @@
-import gc
-
 import pytest
 
 from polyp_core import queueing, workspace
 from tests.pages.conftest import PAGES, read_texts
-from ui import frame
 
 
 @pytest.mark.parametrize("name", list(PAGES))
@@ -14,15 +11,6 @@ def test_a_page_opens_with_its_navigation_and_no_word_of_trouble(open_page, name
     assert "Nothing leaves this computer" in read_texts(app)
     links = [link.proto.label for link in app.sidebar.get("page_link")]
     assert links == ["Home", "Data", "Train", "Results", "Predict"]
-
-
-@pytest.mark.parametrize("name", list(PAGES))
-def test_what_a_page_has_imported_is_not_looked_through_for_garbage(open_page, name):
-    frame._leave_to_stay.cache_clear()
-    gc.unfreeze()
-    open_page(name)
-    looked_through = len(gc.get_objects())
-    assert gc.get_freeze_count() > 10 * looked_through
 
 
 @pytest.mark.parametrize("name", ["Home", "Train", "Results", "Predict"])

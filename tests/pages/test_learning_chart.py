@@ -8,10 +8,12 @@ import pytest
 
 from polyp_core import study_jobs, workspace
 from polyp_core.learning_curve import read_learning
+from polyp_core.presets import PRESETS
 from polyp_core.study import list_studies, summarise
 from polyp_core.study_jobs import LEARNING_CURVE
 from tests.core.studies import end_member, finish_curve, make_index, make_study
 from tests.pages.conftest import click, read_texts
+from ui import cost
 from ui.learning_chart import draw_learning_curve
 
 # Of sixty patients; the error falls as 0.4 · 24 / n.
@@ -162,11 +164,8 @@ def test_a_study_without_shares_says_nothing_of_more_images(
 
 def test_the_form_starts_a_learning_curve_and_tells_its_cost(open_page, monkeypatch):
     monkeypatch.setattr(study_jobs, "start_process", lambda *given: None)
-    # Eight starts of 16 s, and 2.5 times the training of two members.
-    monkeypatch.setattr(
-        "ui.cost.measure_run_s",
-        lambda preset, config, images: 16 + 0.1 * images * config.training.epochs,
-    )
+    # Eight starts, and 2.5 times the training of two members.
+    monkeypatch.setattr(cost, "_AROUND_MS", 100.0)
     app = open_page("Train")
     app.number_input(key="setting training.epochs").set_value(2).run()
     app.number_input(key="setting training.batch_size").set_value(2).run()
@@ -179,7 +178,9 @@ def test_the_form_starts_a_learning_curve_and_tells_its_cost(open_page, monkeypa
     (study,) = list_studies(workspace.get_studies_dir())
     assert study.read_plan()["shares"] == [0.25, 0.5, 0.75, 1.0]
     num_images = len(study.read_index().images)
-    total_s = 8 * 16 + 2.5 * 2 * 0.1 * 2 * num_images / 2
+    config = study.read_config()
+    mean_s = cost.estimate_run_s(PRESETS["compact"], config, 0.625 * num_images / 2)
+    total_s = 8 * mean_s
     assert f"8 runs, about {round(total_s / 60)} min, on a slow computer" in read_texts(app)
 
 

@@ -64,6 +64,7 @@ def test_transfer_says_before_it_is_started_that_it_fetches_something(open_page)
     assert "about 4 MB, once" in said
     assert "No image leaves this computer." in said
     app.selectbox(key="setting model.backbone").set_value("convnext-tiny").run()
+    app.selectbox(key="setting model.head").set_value("flatten").run()  # which is not fetched
     (said,) = [box.value for box in app.info if "fetches" in box.value]
     assert "about 111 MB, once" in said
     label = app.text_input(key="setting model.backbone_weights").label
@@ -344,9 +345,15 @@ def test_milestones_are_put_in_order_and_filters_are_not(open_page):
 
 def test_the_cards_tell_what_each_preset_takes_in_all(open_page):
     texts = read_texts(open_page("Train"))
-    costs = re.findall(r"weights, (\d+) epochs: about ([\d.]+ (?:s|min|h))\.", texts)
+    costs = re.findall(r"weights\. (About|At most) (\d+ \w+) for (?:up to )?(\d+) epochs\.", texts)
     assert len(costs) == len(PRESETS)
-    assert len(set(costs)) >= 3, costs
+    num_images = int(re.findall(r"(\d+) images, about", texts)[0])
+    # 16 s of start, and for each image and epoch what is around a step and the step itself.
+    thesis = PRESETS["thesis"]
+    epochs = thesis.config.training.epochs
+    seconds = round(16 + (3.5 + thesis.ms_per_image) / 1000 * num_images * epochs)
+    assert ("About", f"{seconds} s", str(epochs)) in costs
+    assert [word for word, _, _ in costs].count("At most") == 1  # with early stopping
 
 
 def test_the_estimate_counts_the_start(open_page):
