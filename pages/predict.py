@@ -16,7 +16,7 @@ run, other = ui.choose_models()
 with ui.errors():
     classifier, _ = ui.open_both(run, other)
     if files:
-        intake = ui.take_images(files, classifier.config.data.group_pattern)
+        intake = ui.take_images(files, ui.find_pattern(run, classifier.config))
         ui.show_problems(intake)
         answers = ui.answer_all(intake.items, run, other)
         if answers:

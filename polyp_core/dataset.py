@@ -319,6 +319,23 @@ def guess_groups(names: list[str]) -> tuple[list[str], str]:
     return groups, source if sum(map(bool, groups)) >= _ENOUGH * len(groups) else ""
 
 
+def recall_pattern(images: pd.DataFrame, pattern: str) -> str:
+    """The pattern that finds patients in the names of other images as it was done in these.
+
+    Args:
+        images: Of an index, with `path` and `group`.
+        pattern: `data.group_pattern`.
+
+    Returns:
+        The same, or without one that of the numbers before the names, where they are the patients;
+        else "".
+    """
+    known = images[(images["group"] != "") & (images["group"] != images["path"])]
+    names = known["path"].str.replace(r"^.*/", "", regex=True)
+    is_numbered = names.str.extract(_NUMBERED_GROUP, expand=False) == known["group"]
+    return pattern or (_NUMBERED_GROUP.pattern if len(known) and is_numbered.all() else "")
+
+
 def check_split(
     images: pd.DataFrame, unreadable: pd.DataFrame, class_names: tuple[str, str], advice: str
 ) -> None:

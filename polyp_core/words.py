@@ -78,7 +78,10 @@ def say_doubt(
         return f"It is worse than that: {advice}."
     if accuracy["value"] == majority["value"]:
         return f"It is no better than that: {advice}."
-    return "The interval still holds that number: more images would be needed to be sure."
+    return (
+        "It is not shown to be better than that: the interval still holds it, and more images "
+        "would be needed to be sure."
+    )
 
 
 def get_main_level(metrics: Mapping[str, Any]) -> tuple[Mapping[str, Plain], str]:

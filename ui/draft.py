@@ -1,6 +1,7 @@
 """The draft: what the next run will be, kept in the session while the visitor moves about."""
 
 import os
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -27,6 +28,17 @@ def choose_preset(name: str) -> None:
     for key in [str(key) for key in st.session_state]:
         if key.startswith("setting ") and not key.startswith("setting data."):
             del st.session_state[key]
+
+
+def change_preset(name: str) -> None:
+    """As `choose_preset`, and say so where that takes back an augmentation of the visitor's own."""
+    before = get_base().augmentation
+    with suppress(ConfigError):
+        own = replace(before, **_get_changes("augmentation", before))
+        if own not in (before, PRESETS[name].config.augmentation):
+            text = f"The augmentation is that of {PRESETS[name].title} again, not your own."
+            st.session_state["toast"] = text, "tune"
+    choose_preset(name)
 
 
 def get_base() -> RunConfig:

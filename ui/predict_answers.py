@@ -10,6 +10,8 @@ import streamlit as st
 
 from polyp_core.access import is_demo
 from polyp_core.answers import encode_thumbnail
+from polyp_core.config import RunConfig
+from polyp_core.dataset import recall_pattern
 from polyp_core.errors import ImageError, RunError
 from polyp_core.familiarity import FALSE_ALARMS
 from polyp_core.intake import Item
@@ -129,6 +131,20 @@ def was_trained_on(run: Run, item: Item) -> bool:
     """Whether the very file is among a model's training images."""
     sha256 = str(run.read_serving().get("sha256"))
     return item.sha256 in _list_training_images(str(run.directory), sha256)
+
+
+def find_pattern(run: Run, config: RunConfig) -> str:
+    """The pattern that finds patients in the names of images, as it was done in a model's own."""
+    sha256 = str(run.read_serving().get("sha256"))
+    return _find_pattern(str(run.directory), sha256, config.data.group_pattern)
+
+
+@st.cache_data(max_entries=10, show_spinner=False)
+def _find_pattern(directory: str, model_sha256: str, pattern: str) -> str:
+    try:
+        return recall_pattern(Run(Path(directory)).read_index().images, pattern)
+    except RunError:
+        return pattern
 
 
 @st.cache_data(max_entries=10, show_spinner=False)

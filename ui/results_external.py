@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from polyp_core import words, workspace
-from polyp_core.access import check_folder, is_demo
+from polyp_core import words
+from polyp_core.access import is_demo
 from polyp_core.config import DataConfig
 from polyp_core.dataset import find_group
 from polyp_core.decision import read_decision, read_worth
@@ -24,13 +24,13 @@ from polyp_core.evaluation_jobs import (
 )
 from polyp_core.runs import ACTIVE_STATES, Run
 from ui.frame import errors, say_off, show_problem, toast_next
+from ui.known_folders import list_known_folders
 from ui.results_link import KIND
 from ui.scroll_up import ask_to_scroll_up
 from ui.words import escape
 
 _FOLDER, _PATTERN = "results external folder", "results external pattern"
 _KNOWN = "results known folders"
-_NUM_OFFERED = 10
 _LOOK_EVERY_S = 1.0
 _STATES = {"stopped": "Stopped", "interrupted": "Interrupted", "failed": "Failed"}
 _DOUBTS = ("num_images", "num_images_of_training_patients", "num_validation_images")
@@ -63,25 +63,6 @@ def show_external(run: Run, shown: str = "", *, is_study: bool = False) -> None:
     )
 
 
-def list_folders(run: Run) -> list[str]:
-    """Folders on this computer that can be offered: imported ones, and those of other runs.
-
-    The run's own comes last; the model is judged on what it was not trained on there.
-    """
-    own = str(run.read_index().folder)
-    imports = workspace.get_imports_dir()
-    found = [str(path) for path in sorted(imports.iterdir())] if imports.is_dir() else []
-    for other in workspace.list_finished_runs(workspace.get_runs_dir())[:50]:
-        try:
-            found.append(str(other.read_config().data.folder))
-        except RunError:
-            continue
-    if workspace.has_demo_data():
-        found.append(str(workspace.get_demo_data_dir().absolute()))
-    known = [path for path in dict.fromkeys(found) if path != own and _may_be_read(path)]
-    return known[:_NUM_OFFERED]
-
-
 def say_doubts(metrics: dict[str, Any]) -> list[str]:
     """As `evaluation.list_left_out`, but only what was counted with a doubt."""
     return list_left_out({name: metrics[name] for name in _DOUBTS if name in metrics})
@@ -96,13 +77,6 @@ def show_progress(status: dict[str, Any]) -> None:
     st.progress(min(1.0, status.get("images_done", 0) / total), text=escape(text))
 
 
-def _may_be_read(path: str) -> bool:
-    try:
-        return check_folder(path).exists()
-    except (PolypError, OSError, RuntimeError, ValueError):
-        return False
-
-
 def _show_form(run: Run) -> None:
     pattern_about = DataConfig.__dataclass_fields__["group_pattern"].metadata
     own_pattern = run.read_config().data.group_pattern
@@ -113,7 +87,7 @@ def _show_form(run: Run) -> None:
             help="With the model's two classes as folders, or a CSV with the columns path, label "
             "and group (the patient). A split in it is passed over. Nothing in it is changed.",
         ).strip(" \"'")  # fmt: skip
-        known = list_folders(run)
+        known = list_known_folders(str(run.read_index().folder))
         if known:
             st.selectbox(
                 "Known folders", known, key=_KNOWN, index=None, width=220,

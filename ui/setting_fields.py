@@ -10,7 +10,7 @@ from polyp_core.config import RunConfig
 from polyp_core.config.settings import parse_value
 from polyp_core.errors import ConfigError
 from polyp_core.presets import PRESETS
-from ui.draft import choose_preset, find_draft, get_base, get_key, get_preset_name
+from ui.draft import change_preset, find_draft, get_base, get_key, get_preset_name
 from ui.setting_words import say_choice
 from ui.words import escape, name_settings
 
@@ -39,7 +39,7 @@ def show_preset_choice(label: str) -> None:
         list(PRESETS),
         format_func=lambda name: PRESETS[name].title,
         key="preset choice",
-        on_change=lambda: choose_preset(st.session_state["preset choice"]),
+        on_change=lambda: change_preset(st.session_state["preset choice"]),
     )
 
 

@@ -18,6 +18,7 @@ from polyp_core.recipe import FEW_IMAGES, say_fitted
 from ui import charts, training_charts
 from ui.cost import estimate_run_s, say_cost
 from ui.draft import (
+    change_preset,
     choose_preset,
     find_draft,
     find_missing_images,
@@ -142,7 +143,7 @@ def _show_preset(preset: Preset, num_images: int) -> None:
         icon=":material/check:" if is_chosen else None,
         disabled=is_chosen,
         width="stretch",
-        on_click=choose_preset,
+        on_click=change_preset,
         args=(preset.name,),
     )
 

@@ -16,11 +16,13 @@ from polyp_core.layout import Sources, find_sources
 from polyp_core.words import say_number
 from ui.draft import get_data_config, get_folder, get_key
 from ui.frame import say_off, show_problem
+from ui.known_folders import list_known_folders
 from ui.setting_fields import show_setting
 from ui.words import escape
 
 _SOURCES = {"demo": "Demo images", "folder": "A folder here", "upload": "Upload"}
 _SHOWN_FOLDERS = 500
+_KNOWN = "folder used before"
 
 
 def show_source_choice() -> None:
@@ -47,6 +49,13 @@ def show_source_choice() -> None:
                 "columns path, label, group (the patient) and split. Nothing in it is changed.",
                 persist_state="session",
             )
+            demo = str(workspace.get_demo_data_dir().absolute())
+            known = [] if get_folder() else list_known_folders(left_out=demo)
+            if known:
+                st.selectbox(
+                    "Used before", known, key=_KNOWN, index=None, placeholder="Take one of them",
+                    on_change=_take_known,
+                )  # fmt: skip
             if st.button("Browse", icon=":material/folder_open:"):
                 _browse()
             with st.popover("How it is read", icon=":material/tune:"):
@@ -55,6 +64,10 @@ def show_source_choice() -> None:
         _show_upload()
     elif st.session_state["source"] == "folder":
         _show_imported()
+
+
+def _take_known() -> None:
+    st.session_state["folder"] = st.session_state[_KNOWN]
 
 
 def _suggest_folder() -> str:

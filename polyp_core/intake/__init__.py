@@ -33,7 +33,7 @@ def take_files(
     Args:
         files: The name as the browser gave it ("a.png", or "folder/sub/a.png") and the file, open
             for reading and able to seek.
-        group_pattern: The run's `data.group_pattern`.
+        group_pattern: Of `dataset.recall_pattern`: how the run found patients in its own names.
         limits: How much is taken.
         on_progress: Called with (files done, files known of); may raise, to cancel.
     """

@@ -17,6 +17,7 @@ from polyp_core.dataset import (
     fingerprint_folder,
     read_images,
     read_index,
+    recall_pattern,
 )
 from polyp_core.errors import DatasetError
 from polyp_core.runs import Run
@@ -625,6 +626,23 @@ def test_numbers_before_the_names_are_told_from_names(tmp_path):
         write_image(path, is_bright_spot=False, seed=number, size_px=8)
     index = read(tmp_path)
     assert (index.group_source, index.images["group"].nunique()) == ("numbers", 12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([("train/a/12_1.png", "12"), ("b/13_2.png", "13")], r"^(\d+)[-_ ]\d+\.\w+$"),
+        ([("a/12_1.png", "12"), ("a/other.png", "a/other.png")], r"^(\d+)[-_ ]\d+\.\w+$"),
+        ([("a/12_1.png", "12"), ("a/13_2.png", "of a manifest")], ""),
+        ([("a/12_1.png", "a/12_1.png")], ""),
+        ([("a/12_1.png", "")], ""),
+        ([("a/patient-1.png", "patient-1")], ""),  # which is believed anyway
+    ],
+)
+def test_other_images_are_read_as_a_runs_own_names_were(rows, expected):
+    images = pd.DataFrame(rows, columns=["path", "group"])
+    assert recall_pattern(images, "") == expected
+    assert recall_pattern(images, "^(..)") == "^(..)"
 
 
 def test_missing_files_of_a_manifest_are_listed_as_unreadable(tmp_path):

@@ -72,7 +72,7 @@ def test_three_clicks_lead_to_a_trained_model_and_each_says_what_it_has_shown(
     )
     assert run.read_status()["state"] == "finished"
     assert len(run.read_history()) == run.read_config().training.epochs
-    expect(page.get_by_text("The interval still holds").or_(page.get_by_text("no better"))
+    expect(page.get_by_text("not shown to be better").or_(page.get_by_text("no better"))
            .or_(page.get_by_text("worse than that"))).to_be_visible()  # fmt: skip
     expect(page.get_by_text("Three clicks")).to_have_count(0)
     wait_until(lambda: not run.is_alive(), "the worker to tidy up")

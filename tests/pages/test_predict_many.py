@@ -205,6 +205,22 @@ def test_an_own_run_can_be_chosen(open_page, own_run, pictures):
     assert f"Trained on {num_images} images of" in read_texts(app)
 
 
+def test_numbers_that_were_patients_in_training_are_patients_of_few_images_too(
+    open_page, own_run, pictures
+):
+    numbered = [(f"7_{n}.png", data) for n, (_, data) in enumerate(pictures)]
+    app = upload(open_page("Predict"), *numbered)
+    assert "with several images" not in read_texts(app)
+    forget()
+    images = own_run.read_index().images
+    number = images.groupby("group").ngroup().astype(str)
+    names = number + "_" + images.groupby("group").cumcount().astype(str) + ".png"
+    images = images.assign(group=number, path=images["path"].str.rpartition("/")[0] + "/" + names)
+    own_run.write_table("index.csv", images)
+    app = upload(open_page("Predict"), *numbered)
+    assert "1 patient with several images" in read_texts(app)
+
+
 def test_an_own_run_on_synthetic_images_says_so(open_page, own_run):
     own_run.write_json("shared.json", {"synthetic": True})
     assert "All are synthetic." in read_texts(open_page("Predict"))

@@ -120,7 +120,7 @@ def test_the_head_says_number_n_interval_baseline_and_level(mine):
     assert "8 of 10 patients right, 80 %" in texts
     assert "(95 % interval 49 to 94)" in texts
     assert "Always answering **non-calcified** would get 50 %." in texts
-    assert "The interval still holds that number" in texts
+    assert "the interval still holds it" in texts
     assert app.title[0].value == "Results"
     assert not app.error
 

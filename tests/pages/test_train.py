@@ -55,6 +55,16 @@ def test_the_curves_hold_the_history(open_page, own_run):
     assert counts == history[["val_tn", "val_fp", "val_fn", "val_tp"]].T.to_numpy().tolist()
 
 
+def test_a_preset_says_that_it_takes_back_an_augmentation_of_ones_own(open_page):
+    app = open_page("Train", **{"setting augmentation.rotation_deg": 44.0})
+    app.button(key="choose thesis").click().run()
+    assert [toast.value for toast in app.toast] == [
+        "The augmentation is that of Thesis again, not your own."
+    ]
+    app.button(key="choose compact").click().run()
+    assert not app.toast
+
+
 def test_transfer_says_before_it_is_started_that_it_fetches_something(open_page):
     app = open_page("Train")
     assert not [box for box in app.info if "fetches" in box.value]
@@ -114,6 +124,12 @@ def test_a_failed_run_says_why(open_page, own_run):
     app = open_page("Train", run="own")
     assert app.error[0].value.replace("\\", "") == "The image 'a' is gone."
     assert "Resume" in [button.label for button in app.button]
+    assert app.get("plotly_chart")
+    own_run.path("history.csv").unlink()  # before the first epoch, so no curve will ever come
+    app = open_page("Train", run="own")
+    curves = [chart for chart in app.get("plotly_chart") if "own" in chart.proto.id]
+    assert not curves
+    assert "stands here after each epoch" not in read_texts(app)
 
 
 def test_an_interrupted_run_offers_to_go_on(open_page, own_run):
