@@ -58,8 +58,9 @@ def show_source_choice() -> None:
                 )  # fmt: skip
             if st.button("Browse", icon=":material/folder_open:"):
                 _browse()
-            with st.popover("How it is read", icon=":material/tune:"):
-                _show_reading()
+            if get_folder():
+                with st.popover("How it is read", icon=":material/tune:"):
+                    _show_reading()
     if st.session_state["source"] == "upload":
         _show_upload()
     elif st.session_state["source"] == "folder":
