@@ -84,6 +84,7 @@ def test_from_the_drop_to_the_answers_and_nothing_is_kept(page, start_server, sc
     # What is taken away is made on the click.
     page.get_by_text("All (6)").click()
     expect(page.get_by_role("button", name="Sheet", exact=True)).to_have_count(5)
+    wait_for_rest(page)  # until then the refusal's own may stand first
     with page.expect_download() as download:
         page.get_by_role("button", name="Sheet", exact=True).first.click()
     sheet = download.value.path().read_text(encoding="utf-8")
