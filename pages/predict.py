@@ -16,7 +16,8 @@ run, other = ui.choose_models()
 with ui.errors():
     classifier, _ = ui.open_both(run, other)
     if files:
-        intake = ui.take_images(files, ui.find_pattern(run, classifier.config))
+        pattern = classifier.config.data.group_pattern
+        intake = ui.take_images(files, pattern, are_numbered=ui.was_numbered(run))
         ui.show_problems(intake)
         answers = ui.answer_all(intake.items, run, other)
         if answers:

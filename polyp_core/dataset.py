@@ -24,6 +24,7 @@ MEASURE_COLUMNS = [
 FURTHER_PREFIX = "column."  # before the name of a manifest's own column; no other name has a dot
 _SPOKEN_GROUP = re.compile(r"(?i)(?:^|/)((?:patient|pat|case|subject|subj)[-_ ]?\d+)")
 _ENOUGH = 0.9  # of the names must tell a patient, or what they seem to tell is chance
+_MANY = 10  # patients, before numbers are taken for them
 _HOW_TO_FILL = "Put readable images of the class into that folder."
 _HOW_TO_DIVIDE = "Add images of the class, of another patient where patients are known."
 _NUMBERED_GROUP = re.compile(r"^(\d+)[-_ ]\d+\.\w+$")
@@ -204,6 +205,12 @@ def find_group(name: str, pattern: str) -> str:
     return (match.group(1 if expression.groups else 0) or "") if match else ""
 
 
+def find_number(name: str) -> str:
+    """The number before a file's name that numbers it further, as in "12_1.png"; "" if none."""
+    match = _NUMBERED_GROUP.match(name)
+    return match.group(1) if match else ""
+
+
 def _check_classes(sources: Sources, results: list[Result]) -> None:
     for name in sources.class_names:
         of_class = [
@@ -313,27 +320,21 @@ def guess_groups(names: list[str]) -> tuple[list[str], str]:
     """Patients that nearly all names seem to tell, else nothing; and in what way they do."""
     groups, source = [find_group(name, "") for name in names], "names"
     if not any(groups):
-        groups = [match.group(1) if (match := _NUMBERED_GROUP.match(n)) else "" for n in names]
+        groups = [find_number(name) for name in names]
         # A number that stands before all images, as a year might, is no patient.
-        source = "numbers" if 10 <= len(set(groups)) < len(groups) else ""
+        source = "numbers" if _MANY <= len(set(groups)) < len(groups) else ""
     return groups, source if sum(map(bool, groups)) >= _ENOUGH * len(groups) else ""
 
 
-def recall_pattern(images: pd.DataFrame, pattern: str) -> str:
-    """The pattern that finds patients in the names of other images as it was done in these.
+def are_numbered(images: pd.DataFrame) -> bool:
+    """Whether the numbers before the names are the patients, of nearly all images and of many.
 
     Args:
         images: Of an index, with `path` and `group`.
-        pattern: `data.group_pattern`.
-
-    Returns:
-        The same, or without one that of the numbers before the names, where they are the patients;
-        else "".
     """
-    known = images[(images["group"] != "") & (images["group"] != images["path"])]
-    names = known["path"].str.replace(r"^.*/", "", regex=True)
-    is_numbered = names.str.extract(_NUMBERED_GROUP, expand=False) == known["group"]
-    return pattern or (_NUMBERED_GROUP.pattern if len(known) and is_numbered.all() else "")
+    numbers = images["path"].map(lambda path: find_number(path.rpartition("/")[2]))
+    same = images["group"][(numbers != "") & (numbers == images["group"])]
+    return same.nunique() >= _MANY and len(same) >= _ENOUGH * len(images)
 
 
 def check_split(

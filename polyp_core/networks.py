@@ -54,7 +54,7 @@ def load_backbone(model: keras.Model, config: ModelConfig) -> None:
         raise ModelError(
             f"What {config.backbone} has learned on photographs could not be fetched. Expected a "
             "connection the first time; what is fetched is kept. Connect this computer and resume; "
-            "or start anew, with another preset, which needs none, or with a file that was fetched "
+            "or start anew, with another preset, which fetches nothing, or with a file fetched "
             "elsewhere (All settings, Network, model.backbone_weights). "
             f"In Keras' words: {_shorten(error)}."
         ) from error

@@ -6,7 +6,7 @@ from ui.frame import begin_page, errors, say_off, show_notice
 from ui.learning_chart import show_learning_curve
 from ui.link import read_link, write_link
 from ui.model_import import show_import
-from ui.predict_answers import answer_all, find_pattern, open_both
+from ui.predict_answers import answer_all, open_both, was_numbered
 from ui.predict_intake import gather_files, show_problems, take_images
 from ui.predict_models import choose_models
 from ui.predict_results import find_visit, show_results
@@ -44,7 +44,6 @@ __all__ = [
     "choose_models",
     "errors",
     "escape",
-    "find_pattern",
     "find_visit",
     "fit_draft",
     "gather_files",
@@ -92,6 +91,7 @@ __all__ = [
     "take_images",
     "take_next_source",
     "take_settings",
+    "was_numbered",
     "watch_queue",
     "write_link",
     "write_results_link",

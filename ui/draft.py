@@ -36,7 +36,7 @@ def change_preset(name: str) -> None:
     with suppress(ConfigError):
         own = replace(before, **_get_changes("augmentation", before))
         if own not in (before, PRESETS[name].config.augmentation):
-            text = f"The augmentation is that of {PRESETS[name].title} again, not your own."
+            text = f"{PRESETS[name].title} brings its own augmentation: yours was taken back."
             st.session_state["toast"] = text, "tune"
     choose_preset(name)
 

@@ -10,8 +10,7 @@ import streamlit as st
 
 from polyp_core.access import is_demo
 from polyp_core.answers import encode_thumbnail
-from polyp_core.config import RunConfig
-from polyp_core.dataset import recall_pattern
+from polyp_core.dataset import are_numbered
 from polyp_core.errors import ImageError, RunError
 from polyp_core.familiarity import FALSE_ALARMS
 from polyp_core.intake import Item
@@ -133,18 +132,17 @@ def was_trained_on(run: Run, item: Item) -> bool:
     return item.sha256 in _list_training_images(str(run.directory), sha256)
 
 
-def find_pattern(run: Run, config: RunConfig) -> str:
-    """The pattern that finds patients in the names of images, as it was done in a model's own."""
-    sha256 = str(run.read_serving().get("sha256"))
-    return _find_pattern(str(run.directory), sha256, config.data.group_pattern)
+def was_numbered(run: Run) -> bool:
+    """Whether training knew the patients by the numbers before the names of the files."""
+    return _was_numbered(str(run.directory), str(run.read_serving().get("sha256")))
 
 
 @st.cache_data(max_entries=10, show_spinner=False)
-def _find_pattern(directory: str, model_sha256: str, pattern: str) -> str:
+def _was_numbered(directory: str, model_sha256: str) -> bool:
     try:
-        return recall_pattern(Run(Path(directory)).read_index().images, pattern)
+        return are_numbered(Run(Path(directory)).read_index().images)
     except RunError:
-        return pattern
+        return False
 
 
 @st.cache_data(max_entries=10, show_spinner=False)

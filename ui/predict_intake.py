@@ -89,13 +89,13 @@ def gather_files() -> Files:
     return []
 
 
-def take_images(files: Files, group_pattern: str) -> Intake:
+def take_images(files: Files, group_pattern: str, *, are_numbered: bool) -> Intake:
     """Look through the files; what was looked through last is known, unless a file had to wait."""
-    key = (group_pattern, [_identify(name, file) for name, file in files])
+    key = (group_pattern, are_numbered, [_identify(name, file) for name, file in files])
     known: tuple[object, Intake] | None = st.session_state.get(_TAKEN)
     if known is not None and known[0] == key:
         return known[1]
-    taken = _take(files, group_pattern)
+    taken = _take(files, group_pattern, are_numbered=are_numbered)
     if taken.was_busy:
         st.session_state.pop(_TAKEN, None)
     else:
@@ -113,7 +113,7 @@ def show_problems(intake: Intake) -> None:
             st.markdown("\n".join(f"- {text}" for text in texts[_NUM_SHOWN:]))
 
 
-def _take(files: Files, group_pattern: str) -> Intake:
+def _take(files: Files, group_pattern: str, *, are_numbered: bool) -> Intake:
     place = st.empty()
 
     def show(done: int, total: int) -> None:
@@ -123,7 +123,10 @@ def _take(files: Files, group_pattern: str) -> Intake:
     limits = _DEMO_LIMITS if is_demo() else DEFAULT_LIMITS
     strangers = [_find_stranger(name, file) for name, file in files]
     images = [file for file, found in zip(files, strangers, strict=True) if found is None]
-    taken = take_files(images, group_pattern=group_pattern, limits=limits, on_progress=show)
+    taken = take_files(
+        images, group_pattern=group_pattern, are_numbered=are_numbered, limits=limits,
+        on_progress=show,
+    )  # fmt: skip
     place.empty()
     return replace(taken, items=(*taken.items, *filter(None, strangers)))
 

@@ -77,6 +77,11 @@ def show_progress(status: dict[str, Any]) -> None:
     st.progress(min(1.0, status.get("images_done", 0) / total), text=escape(text))
 
 
+def _name_own(run: Run) -> tuple[str, str]:
+    """The images of a run: as they were given, which may be a manifest, and their folder."""
+    return str(run.read_config().data.folder), str(run.read_index().folder)
+
+
 def _show_form(run: Run) -> None:
     pattern_about = DataConfig.__dataclass_fields__["group_pattern"].metadata
     own_pattern = run.read_config().data.group_pattern
@@ -87,7 +92,7 @@ def _show_form(run: Run) -> None:
             help="With the model's two classes as folders, or a CSV with the columns path, label "
             "and group (the patient). A split in it is passed over. Nothing in it is changed.",
         ).strip(" \"'")  # fmt: skip
-        known = list_known_folders(str(run.read_index().folder))
+        known = list_known_folders(*_name_own(run))
         if known:
             st.selectbox(
                 "Known folders", known, key=_KNOWN, index=None, width=220,

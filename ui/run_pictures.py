@@ -68,6 +68,8 @@ def show_images(run: Run, status: dict[str, Any], config: RunConfig, history: pd
         _show_batch(run, status.get("batch_labels", []), names, colours)
     with confusion:
         counted = history.dropna(subset="val_tp")
+        if counted.empty and status["state"] in FINAL_STATES:
+            return
         if counted.empty:
             st.caption("How validation is sorted stands here after each epoch.")
         else:

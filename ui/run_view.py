@@ -79,9 +79,9 @@ def _show_progress(run: Run, is_live: bool, read: list[dict[str, Any]]) -> None:
             if not is_demo():
                 _offer_other_versions(run)
         show_doctor(run, status, history)
-        if is_live or not history.empty:  # nothing comes to stand there any more
+        if is_live or not history.empty:  # else no curve will ever come
             show_curves(run, config, history)
-            show_images(run, status, config, history)
+        show_images(run, status, config, history)
         show_milestones(run)
         if not is_live:
             _show_details(run, status, config)

@@ -22,7 +22,7 @@ from ui.words import escape
 
 _SOURCES = {"demo": "Demo images", "folder": "A folder here", "upload": "Upload"}
 _SHOWN_FOLDERS = 500
-_KNOWN = "folder used before"
+_KNOWN = "known folders"
 
 
 def show_source_choice() -> None:
@@ -50,10 +50,10 @@ def show_source_choice() -> None:
                 persist_state="session",
             )
             demo = str(workspace.get_demo_data_dir().absolute())
-            known = [] if get_folder() else list_known_folders(left_out=demo)
+            known = [] if get_folder() else list_known_folders(demo)
             if known:
                 st.selectbox(
-                    "Used before", known, key=_KNOWN, index=None, placeholder="Take one of them",
+                    "Known folders", known, key=_KNOWN, index=None, placeholder="Take one of them",
                     on_change=_take_known,
                 )  # fmt: skip
             if st.button("Browse", icon=":material/folder_open:"):
@@ -68,7 +68,8 @@ def show_source_choice() -> None:
 
 
 def _take_known() -> None:
-    st.session_state["folder"] = st.session_state[_KNOWN]
+    if st.session_state[_KNOWN]:
+        st.session_state["folder"] = st.session_state[_KNOWN]
 
 
 def _suggest_folder() -> str:

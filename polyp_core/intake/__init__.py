@@ -19,6 +19,7 @@ def take_files(
     files: Sequence[tuple[str, BinaryIO]],
     *,
     group_pattern: str = "",
+    are_numbered: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     on_progress: Progress | None = None,
 ) -> Intake:
@@ -33,11 +34,13 @@ def take_files(
     Args:
         files: The name as the browser gave it ("a.png", or "folder/sub/a.png") and the file, open
             for reading and able to seek.
-        group_pattern: Of `dataset.recall_pattern`: how the run found patients in its own names.
+        group_pattern: The run's `data.group_pattern`.
+        are_numbered: Of `dataset.are_numbered`, of the run's images: then such numbers are patients
+            however few they are.
         limits: How much is taken.
         on_progress: Called with (files done, files known of); may raise, to cancel.
     """
     basket = Basket(limits, on_progress, len(files))
     for name, file in files:
         basket.take(name.replace("\\", "/"), file)
-    return basket.empty(group_pattern)
+    return basket.empty(group_pattern, are_numbered=are_numbered)

@@ -65,11 +65,12 @@ class Basket:
             self._keep(path, source, below, data)
         self._advance()
 
-    def empty(self, group_pattern: str) -> Intake:
+    def empty(self, group_pattern: str, *, are_numbered: bool) -> Intake:
         """All that was taken, in order, and what is to be said of the rest."""
         files = order_files(self._files)
         items: list[Item] = []
-        for file, patient in zip(files, find_patients(files, group_pattern), strict=True):
+        patients = find_patients(files, group_pattern, are_numbered=are_numbered)
+        for file, patient in zip(files, patients, strict=True):
             frames = self._choose_frames(file)
             if len(items) + len(frames) > self._limits.max_pictures:
                 self._leave_out("pictures", file.name)

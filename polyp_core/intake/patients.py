@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from polyp_core.dataset import find_group, guess_groups
+from polyp_core.dataset import find_group, find_number, guess_groups
 from polyp_core.safe_decoding import FileFacts
 
 
@@ -38,13 +38,17 @@ def order_files(files: list[TakenFile]) -> list[TakenFile]:
     return [files[place] for _, _, place in sorted(keys)]
 
 
-def find_patients(files: list[TakenFile], pattern: str) -> list[str]:
+def find_patients(files: list[TakenFile], pattern: str, *, are_numbered: bool) -> list[str]:
     """The patient of each file; "" where unknown.
 
     Unlike in a data set, one patient alone is taken at its word: whoever asks for an answer often
     drops the images of one patient.
     """
-    guesses, way = guess_groups([file.path.rsplit("/", 1)[-1] for file in files])
+    names = [file.path.rsplit("/", 1)[-1] for file in files]
+    if are_numbered:
+        guesses, way = [find_number(name) for name in names], "numbers"
+    else:
+        guesses, way = guess_groups(names)
     are_many = len({file.source for file in files if file.source}) > 1
     return [
         file.facts.patient

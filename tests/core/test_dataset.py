@@ -13,11 +13,11 @@ from polyp_core.config import DataConfig
 from polyp_core.dataset import (
     IMAGE_COLUMNS,
     Index,
+    are_numbered,
     choose_positive_class,
     fingerprint_folder,
     read_images,
     read_index,
-    recall_pattern,
 )
 from polyp_core.errors import DatasetError
 from polyp_core.runs import Run
@@ -628,21 +628,18 @@ def test_numbers_before_the_names_are_told_from_names(tmp_path):
     assert (index.group_source, index.images["group"].nunique()) == ("numbers", 12)
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([("train/a/12_1.png", "12"), ("b/13_2.png", "13")], r"^(\d+)[-_ ]\d+\.\w+$"),
-        ([("a/12_1.png", "12"), ("a/other.png", "a/other.png")], r"^(\d+)[-_ ]\d+\.\w+$"),
-        ([("a/12_1.png", "12"), ("a/13_2.png", "of a manifest")], ""),
-        ([("a/12_1.png", "a/12_1.png")], ""),
-        ([("a/12_1.png", "")], ""),
-        ([("a/patient-1.png", "patient-1")], ""),  # which is believed anyway
-    ],
-)
-def test_other_images_are_read_as_a_runs_own_names_were(rows, expected):
-    images = pd.DataFrame(rows, columns=["path", "group"])
-    assert recall_pattern(images, "") == expected
-    assert recall_pattern(images, "^(..)") == "^(..)"
+def test_a_run_remembers_that_numbers_before_the_names_were_its_patients():
+    numbered = [(f"train/a/{n}_{k}.png", str(n)) for n in range(10) for k in (1, 2)]
+    for rows, expected in (
+        (numbered, True),
+        ([*numbered, ("b/other.png", "b/other.png")], True),
+        ([*numbered, *[(f"b/{n}.png", "") for n in range(4)]], False),  # too many do not tell
+        (numbered[:18], False),  # nine may be chance
+        ([(path, "of a manifest") for path, _ in numbered], False),
+        ([(path, path) for path, _ in numbered], False),
+        ([], False),
+    ):
+        assert are_numbered(pd.DataFrame(rows, columns=["path", "group"])) is expected
 
 
 def test_missing_files_of_a_manifest_are_listed_as_unreadable(tmp_path):

@@ -471,6 +471,14 @@ def test_numbers_before_the_names_are_patients_where_they_are_many():
     assert {item.patient for item in take(few).items} == {""}
 
 
+def test_numbers_that_were_patients_in_training_are_so_of_few_and_below_what_a_path_says():
+    files = {"7_1.png": PNG, "7_2.png": PNG, "beach.png": PNG}
+    assert [item.patient for item in take(files, are_numbered=True).items] == ["7", "7", ""]
+    files = {"d/patient-03/1_1.png": PNG, "d/patient-04/1_2.png": PNG}
+    told = [item.patient for item in take(files, are_numbered=True).items]
+    assert told == ["patient-03", "patient-04"]
+
+
 def list_patients(files, **options):
     return {item.name: item.patient for item in take(files, **options).items}
 

@@ -127,7 +127,7 @@ def test_without_file_or_connection_the_error_says_exactly_that(monkeypatch):
         load_backbone(model, config.model)
     assert "could not be fetched. Expected a connection" in str(caught.value)
     assert "In Keras' words: URL fetch failure" in str(caught.value)
-    assert "with another preset, which needs none" in str(caught.value)
+    assert "with another preset, which fetches nothing" in str(caught.value)
     assert "fetched elsewhere (All settings, Network, model.backbone_weights)" in str(caught.value)
 
 

@@ -92,18 +92,18 @@ def test_every_setting_of_the_augmentation_has_its_control(open_page):
     assert "setting training.seed" in keys
 
 
-def test_a_folder_that_was_used_before_is_taken_instead_of_typed(open_page, own_run, tmp_path):
+def test_a_folder_that_was_used_before_is_taken_instead_of_typed(open_page, own_run):
     folder = own_run.read_config().data.folder
     app = open_page("Data", source="folder")
-    box = app.selectbox(key="folder used before")
+    box = app.selectbox(key="known folders")
     assert box.options == [folder]  # the demo images have a button of their own
     box.set_value(folder).run()
     assert app.text_input(key="folder").value == folder
     assert f"{len(own_run.read_index().images)} images" in read_texts(app)
-    assert not [one for one in app.selectbox if one.key == "folder used before"]
+    assert not [one for one in app.selectbox if one.key == "known folders"]
     own_run.path("config.json").unlink()  # nobody has used it
     app = open_page("Data", source="folder")
-    assert not [one for one in app.selectbox if one.key == "folder used before"]
+    assert not [one for one in app.selectbox if one.key == "known folders"]
 
 
 def test_choosing_a_network_shows_what_it_sees(open_page):

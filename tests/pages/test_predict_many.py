@@ -213,6 +213,7 @@ def test_numbers_that_were_patients_in_training_are_patients_of_few_images_too(
     assert "with several images" not in read_texts(app)
     forget()
     images = own_run.read_index().images
+    assert images["group"].nunique() >= 10
     number = images.groupby("group").ngroup().astype(str)
     names = number + "_" + images.groupby("group").cumcount().astype(str) + ".png"
     images = images.assign(group=number, path=images["path"].str.rpartition("/")[0] + "/" + names)

@@ -59,7 +59,7 @@ def test_a_preset_says_that_it_takes_back_an_augmentation_of_ones_own(open_page)
     app = open_page("Train", **{"setting augmentation.rotation_deg": 44.0})
     app.button(key="choose thesis").click().run()
     assert [toast.value for toast in app.toast] == [
-        "The augmentation is that of Thesis again, not your own."
+        "Thesis brings its own augmentation: yours was taken back."
     ]
     app.button(key="choose compact").click().run()
     assert not app.toast
@@ -124,7 +124,7 @@ def test_a_failed_run_says_why(open_page, own_run):
     app = open_page("Train", run="own")
     assert app.error[0].value.replace("\\", "") == "The image 'a' is gone."
     assert "Resume" in [button.label for button in app.button]
-    assert app.get("plotly_chart")
+    assert [chart for chart in app.get("plotly_chart") if "own" in chart.proto.id]
     own_run.path("history.csv").unlink()  # before the first epoch, so no curve will ever come
     app = open_page("Train", run="own")
     curves = [chart for chart in app.get("plotly_chart") if "own" in chart.proto.id]
